@@ -1,0 +1,1 @@
+"""One file per subcommand: a function of frozen options."""

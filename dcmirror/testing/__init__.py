@@ -1,0 +1,1 @@
+"""The fakes that ship, for our tests, the demo and plug-in authors."""
