@@ -1,0 +1,354 @@
+"""Which job runs next, and in which worker: the engine's one queue.
+
+A job is always in exactly one state.  Jobs for one destination form a lane and run one
+after another in order of event time; only a lane's head may be handed out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from dcmirror.core.holds import HoldKey
+from dcmirror.core.jobs import Job
+
+#: A job up to this size counts as small: more of them are handed out ahead.
+SMALL_BYTES = 4 * 1024 * 1024
+#: Small jobs that one worker may have at hand.
+SMALL_AHEAD = 32
+
+
+class State(Enum):
+    """Where a job is."""
+
+    READY = "ready"
+    WAITING = "waiting"  # for a due time
+    HELD = "held"  # for the end of a pool's hold
+    OUT = "out"  # handed to a worker
+    PROVISIONAL = "provisional"  # failed; the source is under suspicion
+
+
+@dataclass(slots=True)
+class Entry:
+    """A job and what happened to it so far; times are monotonic seconds."""
+
+    job: Job
+    order: int
+    state: State = State.READY
+    due: float = 0.0
+    waiting_since: float = 0.0
+    worker: int | None = None
+    ladder_step: int = 0
+    host: str | None = None
+    held_by: HoldKey | None = None
+    probes: HoldKey | None = None
+    is_suspect: bool = False
+    deaths_alone: int = 0
+    past_source_hold: bool = False
+    handed_out_at: float = 0.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the job is known to be over soon."""
+        size = self.job.size
+        return size is not None and size <= SMALL_BYTES
+
+
+@dataclass(slots=True)
+class Seat:
+    """One worker incarnation as the dispatcher sees it."""
+
+    number: int
+    streams: int
+    tasks: dict[str, Entry]
+    is_alone: bool = False  # runs a suspect: nothing else goes there
+
+    def room(self) -> int:
+        """How many more jobs it may be given now."""
+        if self.is_alone:
+            return 0
+        free = self.streams - len(self.tasks)
+        if free > 0:
+            return free
+        if all(entry.is_small for entry in self.tasks.values()):
+            return SMALL_AHEAD - len(self.tasks)
+        return 0
+
+
+class Dispatcher:
+    """Every job that is not settled yet.
+
+    It is told the time and decides; it never waits, sends or writes.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._seats: dict[int, Seat] = {}
+        self._lanes: dict[str, list[Entry]] = {}
+        self._ready: OrderedDict[str, Entry] = OrderedDict()
+        self._suspects: OrderedDict[str, Entry] = OrderedDict()
+        self._waiting: list[tuple[float, int, str]] = []
+        self._order = 0
+        self.short_of = 0.0
+        self._counts = dict.fromkeys(State, 0)
+
+    def __repr__(self) -> str:
+        counts = " ".join(f"{s.value}={n}" for s, n in self._counts.items())
+        return f"<Dispatcher {counts} workers={len(self._seats)}>"
+
+    # -- what there is ------------------------------------------------------------
+
+    def count(self, state: State) -> int:
+        """How many jobs are in ``state``."""
+        return self._counts[state]
+
+    @property
+    def load(self) -> int:
+        """Jobs that count against the bound of G4: ready, held or handed out."""
+        return (
+            self._counts[State.READY]
+            + self._counts[State.HELD]
+            + self._counts[State.OUT]
+            + self._counts[State.PROVISIONAL]
+        )
+
+    def out(self) -> list[Entry]:
+        """The jobs that workers have."""
+        return [e for seat in self._seats.values() for e in seat.tasks.values()]
+
+    def next_due(self) -> float | None:
+        """When the next waiting job is due."""
+        while self._waiting:
+            due, _, task = self._waiting[0]
+            entry = self.entries.get(task)
+            if entry and entry.state is State.WAITING and entry.due == due:
+                return due
+            heapq.heappop(self._waiting)
+        return None
+
+    # -- jobs come and go ---------------------------------------------------------
+
+    def add(self, job: Job) -> Entry:
+        """Take a new job in; a task that is known already is returned as it is."""
+        known = self.entries.get(job.task)
+        if known is not None:
+            return known
+        self._order += 1
+        entry = Entry(job, self._order)
+        self.entries[job.task] = entry
+        self._counts[State.READY] += 1
+        lane = self._lanes.setdefault(job.relative, [])
+        lane.append(entry)
+        if len(lane) > 1:
+            self._sort_lane(lane)
+        self._queue_head(job.relative)
+        return entry
+
+    def remove(self, task: str) -> Entry | None:
+        """Let a job go: it is settled, or no longer ours."""
+        entry = self.entries.pop(task, None)
+        if entry is None:
+            return None
+        self._leave_seat(entry)
+        self._counts[entry.state] -= 1
+        self._ready.pop(task, None)
+        self._suspects.pop(task, None)
+        lane = self._lanes[entry.job.relative]
+        lane.remove(entry)
+        if lane:
+            self._queue_head(entry.job.relative)
+        else:
+            del self._lanes[entry.job.relative]
+        return entry
+
+    def waiting_for(self, relative: str) -> list[Entry]:
+        """The jobs of one destination, the next one first."""
+        return list(self._lanes.get(relative, ()))
+
+    def _sort_lane(self, lane: list[Entry]) -> None:
+        """Order by event time, but never move what a worker has from the front."""
+        busy = [e for e in lane if e.state is State.OUT]
+        rest = [e for e in lane if e.state is not State.OUT]
+        rest.sort(key=lambda e: (e.job.event_time or e.job.accepted_at, e.order))
+        for entry in rest:
+            self._ready.pop(entry.job.task, None)
+        lane[:] = busy + rest
+
+    def _head(self, relative: str) -> Entry | None:
+        """Who is next for a destination; a provisional failure holds up nobody."""
+        lane = self._lanes[relative]
+        return next((e for e in lane if e.state is not State.PROVISIONAL), None)
+
+    def _queue_head(self, relative: str) -> None:
+        head = self._head(relative)
+        if head is None or head.state is not State.READY:
+            return
+        queue = self._suspects if head.is_suspect else self._ready
+        queue.setdefault(head.job.task, head)
+
+    def _move(self, entry: Entry, state: State) -> None:
+        self._leave_seat(entry)
+        self._ready.pop(entry.job.task, None)
+        self._counts[entry.state] -= 1
+        self._counts[state] += 1
+        entry.state = state
+
+    def _leave_seat(self, entry: Entry) -> None:
+        if entry.worker is None:
+            return
+        seat = self._seats.get(entry.worker)
+        entry.worker = None
+        if seat is not None:
+            seat.tasks.pop(entry.job.task, None)
+            seat.is_alone = seat.is_alone and bool(seat.tasks)
+
+    # -- what becomes of an attempt -----------------------------------------------
+
+    def ready_again(self, entry: Entry, *, first: bool = False) -> None:
+        """Back to the queue; ``first`` puts it before everything else."""
+        self._move(entry, State.READY)
+        entry.probes = entry.held_by = None
+        self._queue_head(entry.job.relative)
+        if first and entry.job.task in self._ready:
+            self._ready.move_to_end(entry.job.task, last=False)
+
+    def wait_until(self, entry: Entry, due: float, now: float) -> None:
+        """Not before ``due``."""
+        self._move(entry, State.WAITING)
+        entry.probes = None
+        entry.due, entry.waiting_since = due, now
+        heapq.heappush(self._waiting, (due, entry.order, entry.job.task))
+
+    def hold(self, entry: Entry, key: HoldKey) -> None:
+        """Not before the hold ``key`` ends (a pool's; the others stop everybody)."""
+        self._move(entry, State.HELD)
+        entry.probes, entry.held_by = None, key
+
+    def suspend(self, entry: Entry) -> None:
+        """Failed, but perhaps because the source is ill: not settled yet."""
+        self._move(entry, State.PROVISIONAL)
+        entry.probes = None
+        self._queue_head(entry.job.relative)
+
+    def due(self, now: float) -> list[Entry]:
+        """Make the jobs ready whose time has come."""
+        woken = []
+        while (due := self.next_due()) is not None and due <= now:
+            entry = self.entries[heapq.heappop(self._waiting)[2]]
+            self.ready_again(entry)
+            woken.append(entry)
+        return woken
+
+    def release(self, key: HoldKey) -> list[Entry]:
+        """The hold ended: what waited for it is ready, before younger jobs."""
+        held = [e for e in self.entries.values() if e.held_by == key]
+        for entry in reversed(held):
+            self.ready_again(entry, first=True)
+        return held
+
+    def longest_waiting(self, beyond: int) -> list[Entry]:
+        """The waiting jobs above the bound, those that wait longest."""
+        excess = self._counts[State.WAITING] - beyond
+        if excess <= 0:
+            return []
+        waiting = (e for e in self.entries.values() if e.state is State.WAITING)
+        return heapq.nsmallest(excess, waiting, key=lambda e: e.waiting_since)
+
+    # -- workers ------------------------------------------------------------------
+
+    def seat(self, number: int, streams: int) -> None:
+        """A worker incarnation is ready."""
+        self._seats[number] = Seat(number, streams, {})
+
+    def unseat(self, number: int) -> list[Entry]:
+        """A worker incarnation is gone: the jobs it had, ready again as suspects.
+
+        Who was alone in a dying worker has one death more on its account.
+        """
+        seat = self._seats.pop(number, None)
+        if seat is None:
+            return []
+        accused = list(seat.tasks.values())
+        for entry in accused:
+            entry.deaths_alone += len(accused) == 1 and entry.is_suspect
+            entry.worker = None
+            entry.is_suspect = True
+            self.ready_again(entry)
+        return accused
+
+    def hand_out(self, now: float, space: float = math.inf) -> list[tuple[Entry, int]]:
+        """Jobs for each worker that has room, with the worker's number.
+
+        ``space`` is how many bytes the destination can still take; at the first job
+        that is larger, handing out ends and ``short_of`` says what was missing.
+        """
+        chosen: list[tuple[Entry, int]] = []
+        self.short_of = 0.0
+        while (pair := self._next_pair()) is not None:
+            entry, seat = pair
+            size = entry.job.size or 0
+            if size > space:
+                self.short_of = size - space
+                break
+            space -= size
+            self._give(entry, seat, now)
+            chosen.append((entry, seat.number))
+        return chosen
+
+    def hand_out_one(self, task: str, now: float) -> int | None:
+        """Hand out one particular job, to probe a hold; the worker, or None."""
+        entry = self.entries.get(task)
+        seat = self._roomiest(self._seats.values())
+        if (
+            entry is None
+            or seat is None
+            or entry.state not in (State.READY, State.HELD)
+        ):
+            return None
+        if self._head(entry.job.relative) is not entry:
+            return None
+        self._give(entry, seat, now)
+        return seat.number
+
+    def probe_candidates(self) -> Iterable[Entry]:
+        """Jobs that could be handed out now, the longest queued first."""
+        return iter([*self._ready.values(), *self._suspects.values()])
+
+    def _next_pair(self) -> tuple[Entry, Seat] | None:
+        if self._suspects:
+            idle = next((s for s in self._seats.values() if not s.tasks), None)
+            if idle is not None:
+                return next(iter(self._suspects.values())), idle
+        seat = self._roomiest(self._seats_for_all())
+        if seat is None or not self._ready:
+            return None
+        entry = next(iter(self._ready.values()))
+        if len(seat.tasks) >= seat.streams and not entry.is_small:
+            return None
+        return entry, seat
+
+    def _seats_for_all(self) -> list[Seat]:
+        """While suspects wait, one worker is left to run dry for them."""
+        seats = list(self._seats.values())
+        if self._suspects and not any(s.is_alone for s in seats) and len(seats) > 1:
+            driest = min(seats, key=lambda s: len(s.tasks))
+            seats.remove(driest)
+        elif self._suspects and len(seats) == 1:
+            return []
+        return seats
+
+    @staticmethod
+    def _roomiest(seats: Iterable[Seat]) -> Seat | None:
+        open_seats = [s for s in seats if s.room() > 0]
+        return min(open_seats, key=lambda s: len(s.tasks) - s.streams, default=None)
+
+    def _give(self, entry: Entry, seat: Seat, now: float) -> None:
+        self._suspects.pop(entry.job.task, None)
+        self._move(entry, State.OUT)
+        entry.worker, entry.handed_out_at = seat.number, now
+        seat.tasks[entry.job.task] = entry
+        seat.is_alone = entry.is_suspect
