@@ -46,7 +46,9 @@ def setting(
 class Kafka:
     """Where the events come from."""
 
-    topic: str = setting("Topic that dCache publishes to.", sample="billing")
+    topic: str = setting(
+        "Topic that dCache publishes to.", check="topic_name", sample="billing"
+    )
     servers: tuple[str, ...] = setting(
         "Bootstrap brokers, host:port.",
         check="host_ports",
@@ -82,6 +84,7 @@ class DCache:
     )
     folder: str = setting(
         "Only files below this directory are mirrored; relative to `pool`, taken literally.",
+        check="folder_path",
         sample="/experiment/raw",
     )
     retryseconds: float = setting(

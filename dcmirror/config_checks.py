@@ -1,0 +1,181 @@
+"""What the values of the configuration must be: ``settings`` names them in ``check=``.
+
+Each function judges one value (of a list: each item) and its docstring completes the
+sentence "expected ..." in the message and in the manual.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def absolute_path(value: str | Path) -> bool:
+    """an absolute path"""
+    text = str(value)
+    return text.startswith("/") and not _has_dots(text)
+
+
+def folder_path(value: str) -> bool:
+    """a path without "." and ".." components"""
+    return not _has_dots(value)
+
+
+def _has_dots(path: str) -> bool:
+    return any(part in (".", "..") for part in path.split("/"))
+
+
+def host_ports(value: str) -> bool:
+    """host:port, such as "kafka.example.org:9092\""""
+    host, colon, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    name = host[1:-1] if bracketed else host
+    if ":" in name and not bracketed:
+        return False
+    return bool(colon) and _is_host(name) and _is_port(port)
+
+
+def _is_host(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_.:%-]+", name) is not None
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 0 < int(text) < 65536
+
+
+def https_url(value: str) -> bool:
+    """an https URL without user, query and fragment, such as \
+"https://door.example.org:2880/data\""""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme == "https"
+        and _is_host(parts.hostname or "")
+        and port != 0
+        and "@" not in parts.netloc
+        and not any(mark in value for mark in "?# \t\\")
+        and not _has_dots(parts.path)
+    )
+
+
+def topic_name(value: str) -> bool:
+    """a topic name: at most 249 letters, digits, ".", "_" and "-\""""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) is not None
+
+
+def instance_name(value: str) -> bool:
+    """a name of letters, digits, ".", "_" and "-" that begins with a letter or digit"""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value) is not None
+
+
+def octal_mode(value: str) -> bool:
+    """an octal mode in quotes that lets the owner in, such as "2755\""""
+    if re.fullmatch(r"(0o)?[0-7]{3,5}", value) is None:
+        return False
+    mode = int(value, 8)
+    return mode <= 0o7777 and mode & 0o700 == 0o700
+
+
+def filter_rules(value: str) -> bool:
+    """ "include GLOB" or "exclude GLOB\""""
+    word, _, glob = value.strip().partition(" ")
+    return word in ("include", "exclude") and bool(glob.strip())
+
+
+def positive(value: float) -> bool:
+    """a number above 0"""
+    return value > 0
+
+
+def not_negative(value: float) -> bool:
+    """0 or more"""
+    return value >= 0
+
+
+def at_least_one(value: int) -> bool:
+    """1 or more"""
+    return value >= 1
+
+
+def at_least_16_mib(value: int) -> bool:
+    """16777216 (16 MiB) or more"""
+    return value >= 16 << 20
+
+
+def at_least_64_kib(value: int) -> bool:
+    """65536 (64 KiB) or more"""
+    return value >= 64 << 10
+
+
+def earliest_or_latest(value: str) -> bool:
+    """ "earliest" or "latest\""""
+    return value in ("earliest", "latest")
+
+
+def auto_hint_ignore(value: str) -> bool:
+    """ "auto", "hint" or "ignore\""""
+    return value in ("auto", "hint", "ignore")
+
+
+def schemes(value: str) -> bool:
+    """ "https" or "http\""""
+    return value in ("https", "http")
+
+
+def retry_fail_accept(value: str) -> bool:
+    """ "retry", "fail" or "accept\""""
+    return value in ("retry", "fail", "accept")
+
+
+def group_file_none(value: str) -> bool:
+    """ "group", "file" or "none\""""
+    return value in ("group", "file", "none")
+
+
+def recopy_leave(value: str) -> bool:
+    """ "recopy" or "leave\""""
+    return value in ("recopy", "leave")
+
+
+def log_level(value: str) -> bool:
+    """ "debug", "info", "warning" or "error\""""
+    return value in ("debug", "info", "warning", "error")
+
+
+Check = Callable[..., bool]
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        absolute_path,
+        folder_path,
+        host_ports,
+        https_url,
+        topic_name,
+        instance_name,
+        octal_mode,
+        filter_rules,
+        positive,
+        not_negative,
+        at_least_one,
+        at_least_16_mib,
+        at_least_64_kib,
+        earliest_or_latest,
+        auto_hint_ignore,
+        schemes,
+        retry_fail_accept,
+        group_file_none,
+        recopy_leave,
+        log_level,
+    )
+}
+
+
+def expectation(check: Check) -> str:
+    """What ``check`` accepts, in words."""
+    return (check.__doc__ or "").strip()
