@@ -1,0 +1,265 @@
+"""The command line: the one module that knows click and that ends a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dcmirror import __version__, config
+from dcmirror.cli_help import epilog
+from dcmirror.core.failures import FailureClass
+from dcmirror.errors import DcmirrorError, ExitStatus
+
+_STOPPED_BY_INT = 130
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """An age such as ``2d``, or a date and time, as seconds since the epoch."""
+    if value is None:
+        return None
+    age = re.fullmatch(r"([0-9]{1,6})([smhdw])", value)
+    if age is not None:
+        return time.time() - int(age[1]) * _SECONDS[age[2]]
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r}: expected an age (90m, 2d) or a time (2026-11-23T06:00)"
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _common(command: _Command) -> _Command:
+    """The options that every command has."""
+    options = (
+        click.option(
+            "--config",
+            "-c",
+            "config_path",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Configuration; default ${config.ENVIRONMENT}, "
+            f"then {config.DEFAULT_PATH}.",
+        ),
+        click.option(
+            "--instance",
+            metavar="NAME",
+            callback=_instance,
+            help="Name of this instance; default [state] instance, "
+            "then the consumer group.",
+        ),
+        click.option("--verbose", "-v", count=True, help="Say more; twice: debug."),
+        click.option("--quiet", "-q", count=True, help="Say less."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _instance(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    from dcmirror.config_checks import expectation, instance_name
+
+    if value is not None and not instance_name(value):
+        raise click.BadParameter(f"{value!r}: expected {expectation(instance_name)}")
+    return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dcmirror", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Mirror files from a dCache storage site as their upload events arrive.
+
+    Begin with `dcmirror check`, which looks at everything that a start needs.
+    """
+
+
+@cli.command(epilog=epilog("watch"))
+@_common
+def watch(
+    config_path: Path | None, instance: str | None, verbose: int, quiet: int
+) -> ExitStatus:
+    """Copy each file that the source announces, until told to stop.
+
+    Reads upload events from Kafka and copies the files below [dcache] folder to
+    [local] downloadfolder: each appears under its name only when it is complete and
+    its checksum is right. What cannot be copied becomes a row of failed.csv. A full
+    disk, an expired proxy or a door that is down pauses the work until it is cured.
+
+    TERM or INT finishes what runs, for at most [pipeline] drain_seconds; a second one
+    stops at once. HUP reads the configuration again.
+    """
+    from dcmirror.commands import watch as command
+
+    path = config.locate(config_path, os.environ)
+    settings = config.load(path, os.environ)
+    options = command.WatchOptions(
+        settings=settings,
+        config_path=path,
+        instance=instance,
+        verbosity=verbose - quiet,
+    )
+    return command.watch(options)
+
+
+@cli.command(epilog=epilog("replay"))
+@click.argument("csv", required=False, type=click.Path(path_type=Path), metavar="[CSV]")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    type=click.Choice([str(each) for each in FailureClass]),
+    metavar="CLASS",
+    help="Only rows of this failure class; may be given again.",
+)
+@click.option("--under", metavar="PATH", help="Only files below this namespace path.")
+@click.option(
+    "--since",
+    callback=_since,
+    metavar="AGE|TIME",
+    help="Only rows newer than an age (90m, 2d) or a time (UTC if it names no zone).",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many rows.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be tried.")
+@_common
+def replay(
+    csv: Path | None,
+    classes: tuple[str, ...],
+    under: str | None,
+    since: float | None,
+    limit: int | None,
+    dry_run: bool,
+    config_path: Path | None,
+    instance: str | None,
+    verbose: int,
+    quiet: int,
+) -> ExitStatus:
+    """Try the failures of failed.csv again; keep only those that fail again.
+
+    Without CSV it takes [local] failedtasksfile, without options all its rows. It may
+    run beside `dcmirror watch`, and may be stopped at any time: no row is lost.
+    """
+    from dcmirror.commands import replay as command
+
+    options = command.ReplayOptions(
+        settings=config.load(config_path, os.environ),
+        csv=csv,
+        classes=classes,
+        under=under,
+        since=since,
+        limit=limit,
+        dry_run=dry_run,
+        instance=instance,
+        verbosity=verbose - quiet,
+    )
+    return command.replay(options)
+
+
+@cli.command(epilog=epilog("check"))
+@click.option(
+    "--file",
+    "file",
+    metavar="PATH",
+    help="A file in the namespace: also ask the door for it, and look at the redirect.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@_common
+def check(
+    file: str | None,
+    as_json: bool,
+    config_path: Path | None,
+    instance: str | None,
+    verbose: int,
+    quiet: int,
+) -> ExitStatus:
+    """Look at everything that a start needs, and say what to do about it.
+
+    One line each with OK, WARN or FAIL: configuration, proxy, CA directory, brokers,
+    topic, codecs, door, mirror and state directory. Changes nothing but for a small
+    file that it writes to the directories and removes again. The first kind of thing
+    that fails decides the exit status.
+    """
+    from dcmirror.commands import check as command
+
+    options = command.CheckOptions(
+        config_path=config.locate(config_path, os.environ),
+        environ=dict(os.environ),
+        instance=instance,
+        file=file,
+        as_json=as_json,
+        verbosity=verbose - quiet,
+        echo=click.echo,
+    )
+    return command.check(options)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with a documented status."""
+    sys.exit(run(sys.argv[1:] if args is None else args))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command line; the exit status."""
+    try:
+        return int(cli.main(list(args), "dcmirror", standalone_mode=False) or 0)
+    except click.Abort:
+        return _STOPPED_BY_INT  # click's word for KeyboardInterrupt
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DcmirrorError as error:
+        return explain(error)
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # noqa: BLE001  # the last place that can explain it
+        return _unexpected(error, is_verbose=_verbosity(args) >= 2)
+
+
+def _verbosity(args: Sequence[str]) -> int:
+    flags = (re.fullmatch(r"-(v+)|--(v)erbose", arg) for arg in args)
+    return sum(len(flag[1] or flag[2]) for flag in flags if flag)
+
+
+def explain(error: DcmirrorError) -> int:
+    """Tell the user what is wrong; the exit status."""
+    for line in str(error).splitlines() or [type(error).__name__]:
+        click.echo(f"dcmirror: {line}", err=True)
+    return int(error.exit_status)
+
+
+def _reader_left() -> int:
+    """Whoever read our output is gone; stop Python from flushing into the void."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13
+
+
+def _unexpected(error: Exception, *, is_verbose: bool) -> int:
+    text = "".join(traceback.format_exception(error))
+    if is_verbose:
+        click.echo(text, err=True)
+    what = " ".join(traceback.format_exception_only(error)[-1].split())
+    click.echo(f"dcmirror: unexpected: {what} ({_keep(text)})", err=True)
+    return int(ExitStatus.UNEXPECTED)
+
+
+def _keep(text: str) -> str:
+    """Write the traceback where only this user can read it, and say where."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="dcmirror-", suffix=".traceback", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        return "-vv shows the traceback"
+    return f"traceback in {file.name}; please report it"

@@ -1,0 +1,68 @@
+"""Words that ``--help`` and the manual share: exit statuses and examples."""
+
+from __future__ import annotations
+
+from dcmirror.errors import ExitStatus
+
+MEANINGS = {
+    ExitStatus.DONE: "done, or stopped by TERM or INT in time",
+    ExitStatus.UNEXPECTED: "something unexpected; the message names the traceback",
+    ExitStatus.USAGE: "wrong usage",
+    ExitStatus.CHILD_BOOT: "a child process could not start",
+    ExitStatus.BAD_CONFIGURATION: "bad configuration, or a file that is not ours",
+    ExitStatus.CHILDREN_DYING: "a child died five times without having done anything",
+    ExitStatus.LOCKED: "another instance holds the lock",
+    ExitStatus.INTAKE: "Kafka is out of reach, or its reader is stuck",
+    ExitStatus.CREDENTIAL: "the proxy, the CA directory or the door's consent",
+    ExitStatus.DIRECTORY: "the mirror or the state directory cannot be used",
+    ExitStatus.ROWS_REMAIN: "rows remain in failed.csv",
+    ExitStatus.SECOND_TERM: "a second TERM: stopped at once",
+}
+
+SIGNALLED = "128+N: stopped by signal N; nothing is lost"
+
+_S = ExitStatus
+_ALWAYS = (_S.DONE, _S.UNEXPECTED, _S.USAGE)
+_ENGINE = (_S.CHILD_BOOT, _S.BAD_CONFIGURATION, _S.CHILDREN_DYING, _S.LOCKED)
+
+STATUSES: dict[str, tuple[ExitStatus, ...]] = {
+    "watch": (*_ALWAYS, *_ENGINE, _S.INTAKE, _S.DIRECTORY, _S.SECOND_TERM),
+    "replay": (*_ALWAYS, *_ENGINE, _S.DIRECTORY, _S.ROWS_REMAIN, _S.SECOND_TERM),
+    "check": (
+        *_ALWAYS,
+        _S.BAD_CONFIGURATION,
+        _S.INTAKE,
+        _S.CREDENTIAL,
+        _S.DIRECTORY,
+    ),
+}
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "watch": (
+        "dcmirror watch",
+        "dcmirror watch --config /etc/dcmirror/second.toml --instance second",
+    ),
+    "replay": (
+        "dcmirror replay --dry-run",
+        "dcmirror replay --class checksum-mismatch --since 2d",
+        "dcmirror replay /var/lib/dcmirror/main/failed.csv --under /pnfs/data/raw",
+    ),
+    "check": (
+        "dcmirror check",
+        "dcmirror check --file /pnfs/example.org/data/experiment/raw/one.dat",
+        "dcmirror check --json | jq '.checks[] | select(.result != \"OK\")'",
+    ),
+}
+
+
+def status_lines(command: str) -> list[str]:
+    """The exit statuses of ``command``, one line each."""
+    lines = [f"{int(s):>3}  {MEANINGS[s]}" for s in STATUSES[command]]
+    return [*lines, SIGNALLED]
+
+
+def epilog(command: str) -> str:
+    """Examples and exit statuses, in click's notation for text kept as it is."""
+    examples = "\n".join(f"  {line}" for line in EXAMPLES[command])
+    statuses = "\n".join(f"  {line}" for line in status_lines(command))
+    return f"\b\nExamples:\n{examples}\n\n\b\nExit statuses:\n{statuses}"
