@@ -1,0 +1,118 @@
+"""Ordered include and exclude rules over paths below the folder.
+
+Globs are those of gitignore: ``*`` and ``?`` stay within a component, ``**`` crosses
+them, ``[a-z]`` and ``[!a-z]`` are classes, a backslash takes the next character
+literally.  A pattern without a slash matches the file's name at any depth; one with a
+slash matches the path from the folder on; one that ends with a slash matches everything
+below a directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dcmirror.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule as written, and what it was compiled to."""
+
+    text: str
+    includes: bool
+    pattern: re.Pattern[str]
+
+
+class Rules:
+    """The rules in order: the first that matches decides, no match includes."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self._rules = tuple(rules)
+
+    @classmethod
+    def parse(cls, texts: tuple[str, ...]) -> Rules:
+        """Read "include GLOB" and "exclude GLOB".
+
+        Raises:
+            ConfigError: with the rule and what is wrong with it.
+        """
+        return cls(_parse_rule(text) for text in texts)
+
+    def excluded_by(self, relative: str) -> str | None:
+        """The text of the rule that excludes a path, None when it is included."""
+        for rule in self._rules:
+            if rule.pattern.fullmatch(relative):
+                return None if rule.includes else rule.text
+        return None
+
+
+def _parse_rule(text: str) -> Rule:
+    verb, _, glob = text.strip().partition(" ")
+    glob = glob.strip()
+    if verb not in ("include", "exclude") or not glob:
+        raise ConfigError(
+            f'filter rule {text!r}: expected "include GLOB" or "exclude GLOB"'
+        )
+    try:
+        pattern = re.compile(translate(glob), re.DOTALL)
+    except (ValueError, re.error) as exc:
+        raise ConfigError(f"filter rule {text!r}: {exc}") from exc
+    return Rule(text.strip(), verb == "include", pattern)
+
+
+def translate(glob: str) -> str:
+    """The regular expression of a glob.
+
+    Raises:
+        ValueError: it is not a glob.
+    """
+    body = glob.removesuffix("/")
+    if "/" not in body:
+        prefix = "(?:.*/)?"
+    else:
+        prefix = ""
+        body = body.removeprefix("/")
+    suffix = "/.+" if glob.endswith("/") else ""
+    if not body:
+        raise ValueError("matches nothing")
+    return prefix + "".join(_pieces(body)) + suffix
+
+
+_TOKEN = re.compile(
+    r"""(?P<across>(?:(?<=/)|\A)\*\*+/)  # whole components, none too
+    | (?P<any>\*\*+) | (?P<star>\*) | (?P<one>\?)
+    | \[(?P<class>[!^]?\]?(?:\\.|[^\]\\])*)\]
+    | \\(?P<escaped>.) | (?P<bad>[\[\\]) | (?P<literal>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+_FIXED = {"across": "(?:.*/)?", "any": ".*", "star": "[^/]*", "one": "[^/]"}
+
+
+def _pieces(body: str) -> Iterable[str]:
+    for token in _TOKEN.finditer(body):
+        kind = token.lastgroup or ""
+        if kind in _FIXED:
+            yield _FIXED[kind]
+        elif kind == "class":
+            yield _character_class(token["class"])
+        elif kind == "bad":
+            what = "[" if token["bad"] == "[" else "backslash"
+            raise ValueError(f"unfinished {what} in the glob")
+        else:
+            yield re.escape(token[kind])
+
+
+def _character_class(inside: str) -> str:
+    """A class never matches a slash, negated or not."""
+    negated = inside[:1] in ("!", "^")
+    members = inside[1:] if negated else inside
+    if not members:
+        raise ValueError("an empty class in the glob")
+    # Ranges and the glob's own escapes keep their meaning; all else is literal.
+    safe = re.sub(r"\\(.)|([^\w\-])", lambda m: re.escape(m[1] or m[2]), members)
+    return f"(?!/)[{'^' if negated else ''}{safe}]"
