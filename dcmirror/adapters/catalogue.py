@@ -1,0 +1,359 @@
+"""The catalogue: the database of proved copies, settled spans and unsent outcome lines.
+
+The supervisor of each command opens it; several processes may write, each in short
+transactions.  ``settle`` makes a batch of outcomes durable in one of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dcmirror.adapters import catalogue_schema, catalogue_spans
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.ledger import Span
+from dcmirror.errors import BooksError
+
+_BUSY_SECONDS = 10.0
+_NAMES_PER_QUERY = 500
+
+_COPY_COLUMNS = (
+    "relative, path, pnfsid, size, adler32, verified, mtime_ns, copied_at, "
+    'event_time, topic, "partition", "offset"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an epoch of a partition stands: committable, and taken by the broker.
+
+    ``honours_from`` is the oldest epoch whose spans are part of the same history.
+    """
+
+    epoch: int
+    committable: int
+    acknowledged: int
+    honours_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLine:
+    """A journal line that belongs to a settled outcome."""
+
+    event_id: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleBatch:
+    """What becomes durable together; ``delivered`` are outbox lines the journal has."""
+
+    copies: tuple[CopyRecord, ...] = ()
+    spans: tuple[Span, ...] = ()
+    positions: dict[tuple[str, int], Position] | None = None
+    outbox: tuple[OutboxLine, ...] = ()
+    delivered: tuple[str, ...] = ()
+
+
+class Catalogue:
+    """One connection to catalogue.db, reopened by itself after trouble.
+
+    Every method raises BooksError when the database cannot be read or written.
+    """
+
+    def __init__(self, path: Path, busy_seconds: float = _BUSY_SECONDS) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._connection: sqlite3.Connection | None = None
+        with self._mapped_errors():
+            self._open()
+
+    def __repr__(self) -> str:
+        return f"<Catalogue {self._path}>"
+
+    def close(self) -> None:
+        """Close the connection; the next call would open it again."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def lookup(self, relatives: Iterable[str]) -> dict[str, CopyRecord]:
+        """The rows of these paths below the mirror, as far as there are any."""
+        found: dict[str, CopyRecord] = {}
+        with self._reading() as database:
+            for names in _chunks(map(_storable, relatives), _NAMES_PER_QUERY):
+                marks = ",".join("?" * len(names))
+                found |= {
+                    row[0]: _copy_of(row)
+                    for row in database.execute(
+                        f"SELECT {_COPY_COLUMNS} FROM copies "
+                        f"WHERE relative IN ({marks})",
+                        names,
+                    )
+                }
+        return found
+
+    def knows_pnfsid(self, pnfsid: str) -> bool:
+        """Whether a copy of this file is, or was until its source was deleted, here."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT EXISTS(SELECT 1 FROM copies WHERE pnfsid = ?1) "
+                "OR EXISTS(SELECT 1 FROM deletions WHERE pnfsid = ?1)",
+                (_storable(pnfsid),),
+            ).fetchone()
+        return bool(row[0])
+
+    def settle(self, batch: SettleBatch) -> None:
+        """Make a batch durable, wholly or not; the same batch again is harmless."""
+        with self._writing() as database:
+            database.executemany(
+                f"INSERT INTO copies ({_COPY_COLUMNS}) "
+                "VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (relative) DO UPDATE SET "
+                "path=excluded.path, pnfsid=excluded.pnfsid, size=excluded.size, "
+                "adler32=excluded.adler32, verified=excluded.verified, "
+                "mtime_ns=excluded.mtime_ns, copied_at=excluded.copied_at, "
+                "event_time=excluded.event_time, topic=excluded.topic, "
+                '"partition"=excluded."partition", "offset"=excluded."offset", '
+                "source_deleted_at=NULL",
+                map(_row_of, batch.copies),
+            )
+            catalogue_spans.merge(database, batch.spans)
+            for (topic, partition), position in (batch.positions or {}).items():
+                _store_position(database, topic, partition, position)
+            database.executemany(
+                "DELETE FROM outbox WHERE event_id = ?",
+                ((event_id,) for event_id in batch.delivered),
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO outbox (event_id, line) VALUES (?, ?)",
+                ((item.event_id, _storable(item.line)) for item in batch.outbox),
+            )
+
+    def assign(
+        self, topic: str, partition: int, epoch: int, committed: int | None, start: int
+    ) -> list[tuple[int, int]]:
+        """Begin an epoch; the ranges above ``start`` that it takes as settled.
+
+        The spans are honoured only if the broker's committed offset is one that we may
+        have committed ourselves (A <= C <= W); else somebody reset it, another owner
+        moved it, or the topic is a new one: the history begins anew with this epoch.
+        """
+        with self._writing() as database:
+            old = _position(database, topic, partition)
+            if old is None or not _is_ours(old, committed):
+                fresh = Position(epoch, start, start, honours_from=epoch)
+                _store_position(database, topic, partition, fresh)
+                return []
+            ranges = catalogue_spans.ranges_above(
+                database, topic, partition, start, old.honours_from
+            )
+            settled_up_to = (
+                ranges[0][1] + 1 if ranges and ranges[0][0] <= start else start
+            )
+            kept = Position(epoch, settled_up_to, start, old.honours_from)
+            _store_position(database, topic, partition, kept)
+            return ranges
+
+    def position(self, topic: str, partition: int) -> Position | None:
+        """The last stored position of a partition."""
+        with self._reading() as database:
+            return _position(database, topic, partition)
+
+    def honoured_spans(
+        self, topic: str, partition: int, committed: int | None
+    ) -> list[tuple[int, int]]:
+        """What ``assign`` would honour, without beginning an epoch."""
+        with self._reading() as database:
+            position = _position(database, topic, partition)
+            if position is None or committed is None:
+                return []
+            if not _is_ours(position, committed):
+                return []
+            return catalogue_spans.ranges_above(
+                database, topic, partition, committed, position.honours_from
+            )
+
+    def last_epoch(self) -> int:
+        """The highest epoch of any partition; 0 in a new catalogue."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT max(coalesce((SELECT max(epoch) FROM positions), 0), "
+                "coalesce((SELECT max(epoch) FROM spans), 0))"
+            ).fetchone()
+        return int(row[0])
+
+    def next_epoch(self, topic: str, partition: int) -> int:
+        """One more than the highest epoch of this partition."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT max(coalesce((SELECT max(epoch) FROM positions "
+                'WHERE topic = ?1 AND "partition" = ?2), 0), '
+                "coalesce((SELECT max(epoch) FROM spans "
+                'WHERE topic = ?1 AND "partition" = ?2), 0))',
+                (topic, partition),
+            ).fetchone()
+        return int(row[0]) + 1
+
+    def spans(self, topic: str, partition: int) -> list[Span]:
+        """All spans of a partition, by epoch and offset."""
+        with self._reading() as database:
+            return catalogue_spans.of_partition(database, topic, partition)
+
+    def outbox(self) -> list[OutboxLine]:
+        """The outcome lines that no later transaction has dropped, oldest first."""
+        with self._reading() as database:
+            rows = database.execute("SELECT event_id, line FROM outbox ORDER BY rowid")
+            return [OutboxLine(*row) for row in rows]
+
+    def fact(self, key: str) -> str | None:
+        """A remembered value."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT value FROM facts WHERE key = ?", (key,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value for later runs."""
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+
+    def count(self) -> int:
+        """How many copies there are."""
+        with self._reading() as database:
+            row = database.execute("SELECT count(*) FROM copies").fetchone()
+        return int(row[0])
+
+    def copies(self, page: int = 1000) -> Iterator[CopyRecord]:
+        """All copies by path; no transaction is held between pages."""
+        after = ""
+        while True:
+            with self._reading() as database:
+                rows = database.execute(
+                    f"SELECT {_COPY_COLUMNS} FROM copies WHERE relative > ? "
+                    "ORDER BY relative LIMIT ?",
+                    (after, page),
+                ).fetchall()
+            yield from map(_copy_of, rows)
+            if len(rows) < page:
+                return
+            after = rows[-1][0]
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=self._busy_seconds, isolation_level=None
+            )
+            try:
+                catalogue_schema.prepare(connection, self._path)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._mapped_errors():
+            yield self._open()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._mapped_errors():
+            database = self._open()
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.rollback()
+                raise
+            database.execute("COMMIT")
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours, not a state of the disk
+        except sqlite3.Error as exc:
+            # After some I/O errors only a new connection recovers the journal.
+            self.close()
+            raise BooksError(f"{self._path}: {exc}") from exc
+
+
+def _storable(text: str) -> str:
+    """The text, with lone surrogates (not UTF-8) written as escapes."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _row_of(copy: CopyRecord) -> tuple[object, ...]:
+    return (
+        _storable(copy.relative),
+        _storable(copy.path),
+        None if copy.pnfsid is None else _storable(copy.pnfsid),
+        copy.size,
+        copy.adler32,
+        int(copy.verified),
+        copy.mtime_ns,
+        copy.copied_at,
+        copy.event_time,
+        copy.topic,
+        copy.partition,
+        copy.offset,
+    )
+
+
+def _copy_of(row: Sequence[object]) -> CopyRecord:
+    values = list(row)
+    values[5] = bool(values[5])
+    return CopyRecord(*values)  # type: ignore[arg-type]
+
+
+def _is_ours(position: Position, committed: int | None) -> bool:
+    if committed is None:
+        return False
+    return position.acknowledged <= committed <= position.committable
+
+
+def _position(
+    database: sqlite3.Connection, topic: str, partition: int
+) -> Position | None:
+    row = database.execute(
+        "SELECT epoch, committable, acknowledged, honours_from FROM positions "
+        'WHERE topic = ? AND "partition" = ?',
+        (topic, partition),
+    ).fetchone()
+    return None if row is None else Position(*row)
+
+
+def _store_position(
+    database: sqlite3.Connection, topic: str, partition: int, position: Position
+) -> None:
+    # Only ``assign`` knows honours_from; a settle leaves it as it is.
+    database.execute(
+        'INSERT INTO positions (topic, "partition", epoch, committable, acknowledged, '
+        "honours_from) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        "epoch = excluded.epoch, committable = excluded.committable, "
+        "acknowledged = excluded.acknowledged, "
+        "honours_from = max(positions.honours_from, excluded.honours_from)",
+        (
+            topic,
+            partition,
+            position.epoch,
+            position.committable,
+            position.acknowledged,
+            position.honours_from,
+        ),
+    )
+
+
+def _chunks(names: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(names)
+    while chunk := list(islice(rest, size)):
+        yield chunk

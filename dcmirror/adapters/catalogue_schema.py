@@ -1,0 +1,111 @@
+"""The catalogue's tables, their version, and how a connection is set up."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from dcmirror.errors import BooksError
+
+VERSION = 1
+
+_TABLES = """
+CREATE TABLE copies (
+    relative TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    pnfsid TEXT,
+    size INTEGER NOT NULL,
+    adler32 INTEGER,
+    verified INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    copied_at REAL NOT NULL,
+    event_time REAL,
+    topic TEXT,
+    "partition" INTEGER,
+    "offset" INTEGER,
+    source_deleted_at REAL
+) WITHOUT ROWID;
+CREATE INDEX copies_by_pnfsid ON copies (pnfsid);
+
+CREATE TABLE spans (
+    topic TEXT NOT NULL,
+    "partition" INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    PRIMARY KEY (topic, "partition", epoch, first)
+) WITHOUT ROWID;
+
+CREATE TABLE positions (
+    topic TEXT NOT NULL,
+    "partition" INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    committable INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL,
+    honours_from INTEGER NOT NULL,
+    PRIMARY KEY (topic, "partition")
+) WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    event_id TEXT NOT NULL UNIQUE,
+    line TEXT NOT NULL
+);
+
+CREATE TABLE deletions (
+    relative TEXT NOT NULL,
+    path TEXT NOT NULL,
+    pnfsid TEXT,
+    size INTEGER,
+    adler32 INTEGER,
+    intended_at REAL NOT NULL,
+    ended_at REAL,
+    result TEXT,
+    error TEXT
+);
+CREATE INDEX deletions_by_pnfsid ON deletions (pnfsid);
+
+CREATE TABLE facts (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Set a new connection up, make the tables if there are none, check the version.
+
+    Raises:
+        BooksError: the file was written by a newer dcmirror.
+    """
+    # TRUNCATE, not DELETE: with FULL it syncs the emptied journal, so that a power cut
+    # right after a commit cannot bring the journal back and undo it.
+    connection.execute("PRAGMA journal_mode = TRUNCATE")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = _version(connection)
+    if version == 0:
+        version = _create(connection)
+    if version > VERSION:
+        raise BooksError(
+            f"{path}: schema version {version} is newer than this dcmirror knows "
+            f"({VERSION}); use the dcmirror that wrote it, or a later one"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(connection: sqlite3.Connection) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have made them while we waited for the lock.
+        if _version(connection) == 0:
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    return _version(connection)

@@ -1,0 +1,307 @@
+"""The catalogue on a real file: durable batches, merged spans, several processes."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from dcmirror.adapters.catalogue import (
+    Catalogue,
+    OutboxLine,
+    Position,
+    SettleBatch,
+)
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.ledger import Span
+from dcmirror.errors import BooksError
+
+
+def copy(relative="a/b.dat", **over):
+    values = {
+        "relative": relative,
+        "path": f"/pnfs/x/{relative}",
+        "pnfsid": "0000AB",
+        "size": 7,
+        "adler32": 0xFFFFFFFF,
+        "verified": True,
+        "mtime_ns": 1_700_000_000_123_456_789,
+        "copied_at": 1_700_000_001.5,
+        "event_time": 1_700_000_000.25,
+        "topic": "billing",
+        "partition": 2,
+        "offset": 41,
+    }
+    return CopyRecord(**(values | over))
+
+
+def span(first, last, epoch=1, **counts):
+    return Span(
+        "billing", 0, epoch, first, last, counts or {"mirrored": last - first + 1}
+    )
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    with_path = Catalogue(tmp_path / "catalogue.db")
+    yield with_path
+    with_path.close()
+
+
+def ranges(catalogue):
+    return [(s.epoch, s.first, s.last) for s in catalogue.spans("billing", 0)]
+
+
+def test_a_settled_copy_is_found_again_as_it_was(catalogue):
+    catalogue.settle(SettleBatch(copies=(copy(), copy("c", adler32=None, pnfsid=None))))
+
+    assert catalogue.lookup(["a/b.dat", "c", "missing"]) == {
+        "a/b.dat": copy(),
+        "c": copy("c", adler32=None, pnfsid=None),
+    }
+
+
+def test_many_names_are_looked_up_at_once(catalogue):
+    copies = tuple(copy(f"d/{n}") for n in range(1700))
+    catalogue.settle(SettleBatch(copies=copies))
+
+    assert len(catalogue.lookup(c.relative for c in copies)) == 1700
+
+
+def test_a_row_says_what_is_in_the_mirror_now(catalogue):
+    catalogue.settle(SettleBatch(copies=(copy(),)))
+    later = copy(pnfsid="0000CD", size=9, event_time=1.0)
+    catalogue.settle(SettleBatch(copies=(later,)))
+
+    assert catalogue.lookup(["a/b.dat"]) == {"a/b.dat": later}
+    assert catalogue.knows_pnfsid("0000CD")
+    assert not catalogue.knows_pnfsid("0000AB")
+
+
+def test_a_name_that_is_not_utf8_does_not_block_the_books(catalogue):
+    catalogue.settle(
+        SettleBatch(copies=(copy("bad\ud800", pnfsid="\udcff"), copy("ok")))
+    )
+
+    assert set(catalogue.lookup(["ok"])) == {"ok"}
+    assert len(catalogue.lookup(["bad\ud800"])) == 1
+    assert catalogue.knows_pnfsid("\udcff")
+
+
+def test_paging_returns_every_copy_once(catalogue):
+    names = [f"{n:03}" for n in range(25)]
+    catalogue.settle(SettleBatch(copies=tuple(copy(name) for name in names)))
+
+    assert [c.relative for c in catalogue.copies(page=10)] == names
+    assert catalogue.count() == 25
+
+
+def test_touching_spans_of_one_epoch_become_one_row(catalogue):
+    catalogue.settle(SettleBatch(spans=(span(0, 4), span(10, 12, failed=3))))
+    catalogue.settle(SettleBatch(spans=(span(5, 9, **{"not-ours": 5}),)))
+
+    assert catalogue.spans("billing", 0) == [
+        Span("billing", 0, 1, 0, 12, {"mirrored": 5, "failed": 3, "not-ours": 5})
+    ]
+
+
+def test_spans_of_another_epoch_stay_apart(catalogue):
+    catalogue.settle(SettleBatch(spans=(span(0, 4), span(5, 9, epoch=2))))
+
+    assert ranges(catalogue) == [(1, 0, 4), (2, 5, 9)]
+
+
+def test_the_same_batch_again_counts_nothing_twice(catalogue):
+    batch = SettleBatch(spans=(span(0, 4), span(7, 9)))
+    catalogue.settle(batch)
+    catalogue.settle(SettleBatch(spans=(span(5, 6),)))
+    catalogue.settle(batch)
+
+    assert catalogue.spans("billing", 0) == [span(0, 9)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_stay_few_whatever_the_order_of_settling(catalogue, seed):
+    offsets = list(range(300))
+    random.Random(seed).shuffle(offsets)
+    for start in range(0, 300, 30):
+        batch = sorted(offsets[start : start + 30])
+        catalogue.settle(SettleBatch(spans=tuple(span(n, n) for n in batch)))
+        settled = set(offsets[: start + 30])
+        runs = sum(1 for n in settled if n - 1 not in settled)
+        assert runs == len(ranges(catalogue))
+
+    assert catalogue.spans("billing", 0) == [span(0, 299)]
+
+
+def settle_with_gap(catalogue):
+    """Offsets 0-5 and 10-20 settled in epoch 1; 6 may be committed, 4 was."""
+    assert catalogue.assign("billing", 0, 1, None, 0) == []
+    catalogue.settle(
+        SettleBatch(
+            spans=(span(0, 5), span(10, 20)),
+            positions={("billing", 0): Position(1, 6, 4)},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("committed", "expected"),
+    [
+        (6, [(10, 20)]),
+        (5, [(5, 5), (10, 20)]),
+        (4, [(4, 5), (10, 20)]),
+        (3, []),
+        (7, []),
+        (None, []),
+    ],
+)
+def test_spans_are_honoured_only_at_an_offset_we_may_have_committed(
+    catalogue, committed, expected
+):
+    settle_with_gap(catalogue)
+
+    assert expected == catalogue.honoured_spans("billing", 0, committed)
+    assert expected == catalogue.assign("billing", 0, 2, committed, committed or 0)
+
+
+def test_an_assignment_never_puts_committable_below_what_is_settled(catalogue):
+    settle_with_gap(catalogue)
+    catalogue.assign("billing", 0, 2, 4, 4)
+
+    assert Position(2, 6, 4, 1) == catalogue.position("billing", 0)
+
+
+def test_after_a_reset_the_old_history_is_never_honoured_again(catalogue):
+    settle_with_gap(catalogue)
+    assert catalogue.assign("billing", 0, 2, 0, 0) == []
+    catalogue.settle(
+        SettleBatch(
+            spans=(span(0, 1, epoch=2), span(3, 3, epoch=2)),
+            positions={("billing", 0): Position(2, 2, 0)},
+        )
+    )
+
+    assert catalogue.assign("billing", 0, 3, 2, 2) == [(3, 3)]
+
+
+def test_spans_of_several_runs_are_honoured_together(catalogue):
+    settle_with_gap(catalogue)
+    catalogue.assign("billing", 0, 2, 6, 6)
+    catalogue.settle(
+        SettleBatch(
+            spans=(span(6, 7, epoch=2), span(21, 22, epoch=2)),
+            positions={("billing", 0): Position(2, 8, 6)},
+        )
+    )
+
+    assert catalogue.assign("billing", 0, 3, 8, 8) == [(10, 22)]
+
+
+def test_epochs_go_on_from_the_last_run(catalogue):
+    assert catalogue.last_epoch() == 0
+    catalogue.assign("billing", 0, 7, None, 0)
+    catalogue.settle(SettleBatch(spans=(span(0, 0, epoch=9),)))
+
+    assert catalogue.last_epoch() == 9
+    assert catalogue.next_epoch("billing", 0) == 10
+    assert catalogue.next_epoch("billing", 1) == 1
+
+
+def test_outcome_lines_stay_until_a_later_transaction_drops_them(catalogue):
+    one, two = OutboxLine("1", '{"a":1}'), OutboxLine("2", '{"a":2}')
+    catalogue.settle(SettleBatch(outbox=(one, two)))
+    assert catalogue.outbox() == [one, two]
+
+    three = OutboxLine("3", '{"a":3}')
+    catalogue.settle(SettleBatch(outbox=(three,), delivered=("1", "2")))
+
+    assert catalogue.outbox() == [three]
+
+
+def test_facts_are_remembered(catalogue, tmp_path):
+    assert catalogue.fact("transfer-seen:billing") is None
+    catalogue.remember("transfer-seen:billing", "yes")
+    catalogue.remember("transfer-seen:billing", "no")
+    again = Catalogue(tmp_path / "catalogue.db")
+
+    assert again.fact("transfer-seen:billing") == "no"
+    again.close()
+
+
+def test_a_newer_schema_is_refused_with_its_version(tmp_path):
+    path = tmp_path / "catalogue.db"
+    Catalogue(path).close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+
+    with pytest.raises(BooksError, match="version 99 is newer"):
+        Catalogue(path)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "catalogue.db"
+    path.write_text("not a database, but long enough to be looked at " * 30)
+
+    with pytest.raises(BooksError, match=r"catalogue\.db"):
+        Catalogue(path)
+
+
+def test_a_batch_is_taken_wholly_or_not_at_all(catalogue):
+    broken = replace(copy("z"), size=None)
+    with pytest.raises(BooksError):
+        catalogue.settle(SettleBatch(copies=(copy("y"), broken), spans=(span(0, 3),)))
+
+    assert catalogue.lookup(["y", "z"]) == {}
+    assert ranges(catalogue) == []
+    catalogue.settle(SettleBatch(copies=(copy("y"),)))
+    assert set(catalogue.lookup(["y"])) == {"y"}
+
+
+def test_a_busy_database_is_a_books_error_and_passes(tmp_path):
+    path = tmp_path / "catalogue.db"
+    catalogue = Catalogue(path, busy_seconds=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(BooksError, match="locked"):
+        catalogue.settle(SettleBatch(copies=(copy(),)))
+    other.execute("ROLLBACK")
+    other.close()
+
+    catalogue.settle(SettleBatch(copies=(copy(),)))
+    assert catalogue.count() == 1
+    catalogue.close()
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from dcmirror.adapters.catalogue import Catalogue, SettleBatch
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.ledger import Span
+name = sys.argv[2]
+catalogue = Catalogue(Path(sys.argv[1]))
+for n in range(25):
+    record = CopyRecord(f"{name}/{n}", "/p", None, 1, None, False, 0, 0.0)
+    spans = (Span("t", int(name), 1, n, n, {"mirrored": 1}),)
+    catalogue.settle(SettleBatch(copies=(record,), spans=spans))
+"""
+
+
+def test_several_processes_create_and_write_one_catalogue(tmp_path):
+    path = tmp_path / "catalogue.db"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(path), str(n)])
+        for n in range(3)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+
+    catalogue = Catalogue(path)
+    assert catalogue.count() == 75
+    assert [Span("t", 1, 1, 0, 24, {"mirrored": 25})] == catalogue.spans("t", 1)
+    catalogue.close()
