@@ -1,0 +1,128 @@
+"""What all tests share: a clean environment, and real servers by the ladder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers.ladder import Ladder, Unavailable, check_docker
+
+if TYPE_CHECKING:
+    from dcmirror.testing.pki import Pki
+    from servers.kafka import Kafka, LocalKafka
+
+SERVERS = {
+    "kafka": ("kafka", "kafka_tls", "private_kafka"),
+    "xrootd": ("xrootd",),
+    "nginx": ("nginx", "nginx_door"),
+}
+
+LADDER = Ladder(dict(os.environ))
+
+for _name in list(os.environ):
+    if _name.startswith(("DCMIRROR_", "X509_")):
+        del os.environ[_name]
+
+
+def pytest_report_header() -> list[str]:
+    try:
+        check_docker(LADDER.environ)
+        docker = "answers"
+    except Unavailable as exc:
+        docker = str(exc)
+    given = {name: LADDER.address(name) for name in SERVERS}
+    named = [f"{name} at {address}" for name, address in given.items() if address]
+    required = "required" if LADDER.is_required else "skipped where missing"
+    return [
+        f"real servers: {required}; Docker: {docker}; "
+        f"given: {', '.join(named) or 'none'}"
+    ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for a server carries its mark: ``-m 'not real_kafka'`` needs none."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        for server, fixtures in SERVERS.items():
+            if asked & set(fixtures):
+                item.add_marker(f"real_{server}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not LADDER.stood:
+        return
+    terminalreporter.section("real servers")
+    skipped = [
+        str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])
+    ]
+    for server, rung in sorted(LADDER.stood.items()):
+        count = sum(f"no real {server}:" in reason for reason in skipped)
+        without = f"; {count} tests went without" if count else ""
+        terminalreporter.line(f"{server}: {rung}{without}")
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """A test grid: CA, host, user and RFC 3820 proxy certificates."""
+    from dcmirror.testing.pki import make_pki
+
+    return make_pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """The broker that tests share; each makes its own topic and group."""
+    from servers import kafka as launcher
+
+    broker = LADDER.climb(
+        "kafka",
+        given=launcher.connect,
+        docker=launcher.start_docker,
+        local=lambda: launcher.start_local(tmp_path_factory.mktemp("kafka")),
+    )
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_tls(
+    tmp_path_factory: pytest.TempPathFactory, pki: Pki
+) -> Iterator[LocalKafka]:
+    """A broker with ``tls_bootstrap`` (client certificates) and ``sasl_bootstrap``."""
+    from servers import kafka as launcher
+
+    directory = tmp_path_factory.mktemp("kafka-tls")
+    broker = LADDER.climb(
+        "kafka", local=lambda: launcher.start_local(directory, pki=pki)
+    )
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def private_kafka(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., LocalKafka]]:
+    """Starts brokers that a test may kill, freeze and restart: ``private_kafka()``."""
+    from servers import kafka as launcher
+
+    brokers: list[LocalKafka] = []
+
+    def start(**options: Any) -> LocalKafka:
+        directory = tmp_path_factory.mktemp("kafka-private")
+        broker = LADDER.climb(
+            "kafka", local=lambda: launcher.start_local(directory, **options)
+        )
+        brokers.append(broker)
+        return broker
+
+    yield start
+    for broker in brokers:
+        broker.close()

@@ -1,0 +1,1 @@
+"""Real servers for the tests: each launcher starts one and hands out its address."""

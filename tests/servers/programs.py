@@ -1,0 +1,64 @@
+"""Server programs as children that do not outlive the test run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class Program:
+    """One server process, its log file beside it."""
+
+    def __init__(self, arguments: Sequence[str], directory: Path, log: Path) -> None:
+        self.arguments = [*_leash(), *arguments]
+        self.directory, self.log = directory, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.arguments,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise RuntimeError(f"{self.arguments[0]} was never started")
+        return self.process.pid
+
+    def stop(self, grace_seconds: float = 20) -> None:
+        """TERM, and KILL for who does not listen."""
+        if self.process is None or not self.is_running:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def tail(self, characters: int = 3000) -> str:
+        if not self.log.exists():
+            return ""
+        return self.log.read_text(errors="replace")[-characters:]
+
+
+def _leash() -> list[str]:
+    """A prefix that ends the program when the test run is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
