@@ -34,7 +34,7 @@ IMPORTERS = {
     "kafka": ["adapters.kafka_*"],
     "pycurl": ["adapters.curl_transfer"],
     "elasticsearch": ["adapters.elastic*"],
-    "click": ["cli"],
+    "click": ["cli", "cli_*"],
     "sqlite3": ["adapters.catalogue*"],
     "cryptography": ["adapters.credentials", "testing.*"],
     "confluent_kafka": ["testing.*"],
@@ -72,7 +72,9 @@ def modules() -> list[str]:
 
 
 def layer(module: str) -> int:
-    return LAYERS.index(module.split(".")[0])
+    """Which layer; ``config_reader`` beside ``config`` is of the same one."""
+    top = module.split(".")[0]
+    return LAYERS.index(top if top in LAYERS else top.split("_")[0])
 
 
 @cache
@@ -95,7 +97,7 @@ def imports(module: str) -> Iterator[str]:
 def ours(module: str) -> Iterator[str]:
     prefix = "dcmirror."
     for name in imports(module):
-        if name.startswith(prefix) and name[len(prefix) :].split(".")[0] in LAYERS:
+        if name.startswith(prefix) and not name.startswith(f"{prefix}__version"):
             yield name[len(prefix) :]
 
 
