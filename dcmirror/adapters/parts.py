@@ -1,0 +1,301 @@
+"""Parts: unpublished files beside their targets, locked until they have their name.
+
+Workers run this; the claim in the event loop, the rest in the publisher's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import math
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dcmirror.adapters.directories import MirrorTree, split
+from dcmirror.core import marks
+from dcmirror.core.marks import Mark
+from dcmirror.core.paths import is_own_part_name, is_part_name
+from dcmirror.errors import DcmirrorError, UnsafePathError
+
+Identity = tuple[int, int]  # device and inode
+
+_NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_MARK = _NO_ATTRIBUTES | {errno.ENODATA, errno.EACCES, errno.ENOENT, errno.ELOOP}
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP})
+_LAST_MTIME = 2.0**33  # beyond what any clock of ours says: a forged event
+
+
+class PartBusy(DcmirrorError):
+    """Somebody else is at work on that name: look again later."""
+
+
+class TargetChanged(PartBusy):
+    """The final name is no longer what ``look`` saw: look again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is under a final name.  Two equal looks saw the same version of a file.
+
+    ``mark`` is only set if it speaks of the file as it is now.
+    """
+
+    exists: bool
+    identity: Identity | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    mark: Mark | None = None
+
+
+ABSENT = Look(exists=False)
+
+
+def look_at(directory_fd: int, name: str) -> Look:
+    """Look at one name in an open directory.
+
+    Raises:
+        UnsafePathError: it is there and not a plain file.
+    """
+    try:
+        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return ABSENT
+    if not stat.S_ISREG(now.st_mode):
+        raise UnsafePathError(f"{name!r} in the mirror is not a plain file")
+    mark = marks.decode(read_attribute(directory_fd, name) or b"")
+    if mark and (mark.size, mark.mtime_ns) != (now.st_size, now.st_mtime_ns):
+        mark = None
+    return Look(True, (now.st_dev, now.st_ino), now.st_size, now.st_mtime_ns, mark)
+
+
+def read_attribute(directory_fd: int, name: str) -> bytes | None:
+    """The raw mark of a plain file, None where there is none or no way to read it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(name, flags, dir_fd=directory_fd)
+        try:
+            return os.getxattr(fd, marks.ATTRIBUTE)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in _NO_MARK:
+            return None
+        raise
+
+
+class Part:
+    """One locked part, from claim to rename or discard.
+
+    ``bytes_written`` counts what went through ``write``.
+    """
+
+    __slots__ = (
+        "_tree",
+        "bytes_written",
+        "expected",
+        "fd",
+        "identity",
+        "made_directories",
+        "name",
+        "parent",
+        "part_name",
+        "relative",
+    )
+
+    def __init__(
+        self,
+        tree: MirrorTree,
+        relative: str,
+        part_name: str,
+        fd: int,
+        expected: Look,
+        made_directories: tuple[str, ...],
+    ) -> None:
+        self._tree = tree
+        self.relative = relative
+        self.parent, self.name = split(relative)
+        self.part_name = part_name
+        self.fd = fd
+        self.expected = expected
+        self.made_directories = made_directories
+        now = os.fstat(fd)
+        self.identity: Identity = (now.st_dev, now.st_ino)
+        self.bytes_written = 0
+
+    def __repr__(self) -> str:
+        state = f"fd={self.fd} written={self.bytes_written}"
+        return f"<Part {self.relative!r} as {self.part_name!r} {state}>"
+
+    def write(self, data: memoryview | bytes) -> None:
+        """Append all of ``data``.  Raises OSError for trouble at the destination."""
+        written = os.write(self.fd, data)
+        self.bytes_written += written
+        if written < len(data):
+            self.write(memoryview(data)[written:])
+
+    def seal(self, mark: Mark, mtime: float | None) -> Mark:
+        """Set modification time and mark; returns the mark as it was written.
+
+        The file system decides how finely it keeps times, so the mark takes the time
+        from the file and not the other way round.
+        """
+        if mtime is not None and 0 <= mtime < _LAST_MTIME and math.isfinite(mtime):
+            mtime_ns = round(mtime * 1_000_000) * 1000
+            os.utime(self.fd, ns=(mtime_ns, mtime_ns))
+        now = os.fstat(self.fd)
+        if now.st_size != mark.size:
+            raise OSError(
+                errno.EIO,
+                f"the part has {now.st_size} bytes, not {mark.size}",
+                self.relative,
+            )
+        name = self.name if is_part_name(self.name) else None
+        mark = replace(mark, mtime_ns=now.st_mtime_ns, name=name)
+        set_attribute(self.fd, marks.encode(mark))
+        return mark
+
+    def rename_in(
+        self, directory_fd: int, rename: Callable[[int, str, str], None]
+    ) -> bool:
+        """Give the part its final name; False if the world has changed since the claim.
+
+        Changed is: the part's path is no longer the open file, or the final name is no
+        longer what ``look`` saw.
+        """
+        if not self.is_at(directory_fd):
+            return False
+        try:
+            if look_at(directory_fd, self.name) != self.expected:
+                return False
+        except UnsafePathError:
+            return False
+        rename(directory_fd, self.part_name, self.name)
+        return True
+
+    def is_at(self, directory_fd: int, name: str | None = None) -> bool:
+        """Whether ``name`` (by default the part's) in there is the open file."""
+        return identity_at(directory_fd, name or self.part_name) == self.identity
+
+    def discard(self) -> None:
+        """Remove the part and let go of it; may be called twice."""
+        if self.fd < 0:
+            return
+        # Whatever stops the removal stops nothing else: the next claim replaces it.
+        with contextlib.suppress(OSError, UnsafePathError):
+            directory_fd = self._tree.open(self.parent)
+            try:
+                if self.is_at(directory_fd):
+                    os.unlink(self.part_name, dir_fd=directory_fd)
+            finally:
+                os.close(directory_fd)
+        self.close()
+
+    def close(self) -> None:
+        """Release descriptor and lock, leaving the file as it is."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+def new_part(directory_fd: int, name: str, mode: int, *, tagged: bool) -> int | None:
+    """Create and lock ``name``; None if there is one already.
+
+    ``tagged`` names are no other instance's, so a file system without locks will do.
+
+    Raises:
+        PartBusy: another process took it for a stale one while we made it.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        fd = os.open(name, flags, mode, dir_fd=directory_fd)
+    except FileExistsError:
+        return None
+    try:
+        lock(fd, name, tagged=tagged)
+        now = os.fstat(fd)
+        if now.st_nlink == 0:  # unlinked as stale, between our open and our lock
+            os.close(fd)
+            return None
+        if stat.S_IMODE(now.st_mode) != mode:
+            os.fchmod(fd, mode)
+        set_attribute(fd, marks.PART_MARK)
+    except PartBusy:
+        os.close(fd)
+        raise
+    except OSError:
+        os.unlink(name, dir_fd=directory_fd)
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_stale(directory_fd: int, name: str, *, tagged: bool) -> None:
+    """Unlink the part that a dead process left behind, under its lock.
+
+    Raises:
+        PartBusy: its process is alive.
+    """
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(name, flags, dir_fd=directory_fd)
+    except FileNotFoundError:
+        return
+    try:
+        lock(fd, name, tagged=tagged)
+        now = os.fstat(fd)
+        if identity_at(directory_fd, name) == (now.st_dev, now.st_ino):
+            os.unlink(name, dir_fd=directory_fd)
+    finally:
+        os.close(fd)
+
+
+def is_taken(directory_fd: int, name: str) -> bool:
+    """Whether ``name`` must not be used for a part: it is, or may be, somebody's file.
+
+    Ours carry the part mark from the start, and the final mark from just before their
+    rename; a mirrored file with a part's name says that name in its mark.  An empty
+    file without a mark is one whose process died right after making it.
+    """
+    try:
+        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(now.st_mode):
+        return True
+    value = read_attribute(directory_fd, name)
+    if value is None:
+        return now.st_size > 0 and not is_own_part_name(name)
+    mark = marks.decode(value)
+    return value != marks.PART_MARK and (mark is None or marks.names_itself(mark, name))
+
+
+def identity_at(directory_fd: int, name: str) -> Identity | None:
+    """Device and inode under a name, a symlink's own if it is one."""
+    try:
+        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return now.st_dev, now.st_ino
+
+
+def lock(fd: int, name: str, *, tagged: bool) -> None:
+    """Take the exclusive flock or raise PartBusy.  Never fcntl: any close drops it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PartBusy(f"{name!r} is being written by another process") from error
+    except OSError as error:
+        if not (tagged and error.errno in _NO_LOCKS):
+            raise
+
+
+def set_attribute(fd: int, value: bytes) -> None:
+    """Write the mark; a file system without attributes goes without."""
+    try:
+        os.setxattr(fd, marks.ATTRIBUTE, value)
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTES:
+            raise
