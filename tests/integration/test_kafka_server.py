@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from helpers import wait_until
 
 if TYPE_CHECKING:
+    from dcmirror.testing.pki import Pki
     from servers.kafka import Kafka, LocalKafka
 
 
@@ -35,3 +36,28 @@ def test_records_outlive_a_kill_of_the_broker(
     broker.start()
 
     assert wait_until(lambda: broker.end_offsets(topic) == {0: 1})
+
+
+def test_the_secure_listeners_take_who_may_come(
+    kafka_tls: LocalKafka, pki: Pki
+) -> None:
+    """One by client certificate, one by name and password; a stranger by neither."""
+    tls = {"security.protocol": "SSL", "ssl.ca.location": str(pki.ca_pem)}
+    mine = {
+        "ssl.certificate.location": str(pki.user_cert),
+        "ssl.key.location": str(pki.user_key),
+    }
+    bob = {
+        "ssl.ca.location": str(pki.ca_pem),
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": "bob",
+        "sasl.password": "bob-secret",
+    }
+
+    assert kafka_tls.answers(kafka_tls.tls_bootstrap, tls | mine)
+    assert kafka_tls.answers(kafka_tls.sasl_bootstrap, bob)
+    assert not kafka_tls.answers(kafka_tls.tls_bootstrap, tls)
+    assert not kafka_tls.answers(
+        kafka_tls.sasl_bootstrap, bob | {"sasl.password": "no"}
+    )

@@ -244,11 +244,13 @@ class Kafka:
         described = self.admin.describe_consumer_groups([group])[group].result(30)
         return len(described.members)
 
-    def is_ready(self, timeout: float = 2.0) -> bool:
-        try:
-            return bool(self.admin.list_topics(timeout=timeout).brokers)
-        except KafkaException:
-            return False
+    def is_ready(self) -> bool:
+        return _has_brokers(self.admin, 2.0)
+
+    def answers(self, bootstrap: str, client: dict[str, str]) -> bool:
+        """Whether a client with these settings of librdkafka is let in."""
+        config = self._config | {"bootstrap.servers": bootstrap} | client
+        return _has_brokers(AdminClient(config), 3.0)
 
     def close(self) -> None:
         for producer in self._producers.values():
@@ -274,8 +276,8 @@ class LocalKafka(Kafka):
         self.root.mkdir(parents=True, exist_ok=True)
         self.port, controller, tls, sasl = free_ports(4)
         super().__init__(f"127.0.0.1:{self.port}")
-        self.tls_bootstrap = f"localhost:{tls}" if pki else None
-        self.sasl_bootstrap = f"localhost:{sasl}" if pki else None
+        self.tls_bootstrap = f"localhost:{tls}"
+        self.sasl_bootstrap = f"localhost:{sasl}"
         more = f",SSL://localhost:{tls},SASLSSL://localhost:{sasl}" if pki else ""
         values = {
             "port": self.port,
@@ -300,13 +302,19 @@ class LocalKafka(Kafka):
         )
 
     def _write_credentials(self, pki: Pki) -> None:
-        key = subprocess.run(
-            ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", pki.host_key],
-            check=True,
-            capture_output=True,
-        ).stdout
+        from cryptography.hazmat.primitives import serialization
+
+        # Java takes PKCS#8 only, key before certificate
+        key = serialization.load_pem_private_key(pki.host_key.read_bytes(), None)
         pem = self.root / "server.pem"
-        pem.write_bytes(key + Path(pki.host_cert).read_bytes())
+        pem.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + pki.host_cert.read_bytes()
+        )
         pem.chmod(0o600)
         shutil.copy(pki.ca_pem, self.root / "ca.pem")
 
@@ -355,6 +363,13 @@ class LocalKafka(Kafka):
         if self.program.is_running:
             self.thaw()
         self.stop()
+
+
+def _has_brokers(admin: AdminClient, timeout: float) -> bool:
+    try:
+        return bool(admin.list_topics(timeout=timeout).brokers)
+    except KafkaException:
+        return False
 
 
 def java_command(heap: str = "256m") -> list[str]:
