@@ -32,6 +32,11 @@ class ProbeDestination:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeSource:
+    """To a worker: PROPFIND depth 0 of ``folder`` at the door; answer SourceState."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: booted, its selector runs."""
 
@@ -51,6 +56,7 @@ class Report:
     steps: tuple[Step, ...] = ()
     progress: tuple[Progress, ...] = ()
     free_bytes: int | None = None
+    total_bytes: int | None = None
     publishing: bool = False
 
 
@@ -63,5 +69,13 @@ class DestinationState:
     free_bytes: int | None = None
 
 
-ToWorker = RunJobs | Drain | CredentialChanged | ProbeDestination
-FromWorker = Ready | Report | DestinationState
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """From a worker: whether the door shows ``folder``, and what it said."""
+
+    ok: bool
+    reason: str
+
+
+ToWorker = RunJobs | Drain | CredentialChanged | ProbeDestination | ProbeSource
+FromWorker = Ready | Report | DestinationState | SourceState

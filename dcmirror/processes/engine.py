@@ -1,0 +1,568 @@
+"""What becomes of jobs: the supervisor's decisions between a job and its settling.
+
+The supervisor's loop calls it; it never waits.  ``watch`` and ``replay`` use the same
+engine with another source of jobs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dcmirror.core.dispatch import Dispatcher, Entry, State
+from dcmirror.core.events import StorageEvent
+from dcmirror.core.failures import Failure, FailureClass, Treatment
+from dcmirror.core.holds import (
+    SOURCE_CLASSES,
+    Hold,
+    HoldBook,
+    HoldKey,
+    HoldKind,
+    Provisional,
+    SourceSuspicion,
+)
+from dcmirror.core.jobs import (
+    AttemptResult,
+    CopyRecord,
+    Job,
+    Origin,
+    Progress,
+    ResultKind,
+)
+from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
+from dcmirror.processes.settler import Settlement, Settler
+from dcmirror.processes.story import Story
+
+#: Deaths alone in a worker after which a job is poison.
+POISON_DEATHS = 2
+#: Longest pause of a job whose destination keeps changing under it.
+LONGEST_AGAIN = 30.0
+#: The default of min_free is one per cent of the destination, or this if it is less.
+DEFAULT_MIN_FREE = 10 * 1024**3
+_CURL_TIMEOUT = 28
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the start, for status and reports."""
+
+    mirrored: int = 0
+    adopted: int = 0
+    bytes_mirrored: int = 0
+    failed: int = 0
+    retries: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """The limits that an engine works by; bytes and seconds."""
+
+    policy: RetryPolicy
+    net_seconds: float
+    max_jobs: int
+    max_waiting: int
+    min_free: int | None
+    suspects_source: bool = True
+
+
+class Engine:
+    """Jobs in, settlements out; everything in between is a state of the dispatcher."""
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        dispatcher: Dispatcher,
+        holds: HoldBook,
+        settler: Settler,
+        story: Story,
+        lookup: Callable[[Iterable[str]], dict[str, CopyRecord]],
+        rng: random.Random,
+    ) -> None:
+        self.plan = plan
+        self.dispatcher = dispatcher
+        self.holds = holds
+        self.settler = settler
+        self.story = story
+        self.tally = Tally()
+        self.suspicion = SourceSuspicion()
+        self.progress: dict[str, Progress] = {}
+        self.free_bytes: int | None = None
+        self.is_stopping = False
+        self._min_free = plan.min_free or 0
+        self._lookup = lookup
+        self._rng = rng
+        self._verdicts: dict[str, tuple[FailureClass, Failure, AttemptResult]] = {}
+        self._agains: dict[str, int] = {}
+        self._disowned: set[str] = set()
+
+    # -- jobs come in -------------------------------------------------------------
+
+    def offer(self, job: Job) -> None:
+        """Take a job in; one that still runs for an earlier epoch becomes ours again."""
+        known = self.dispatcher.entries.get(job.task)
+        if known is not None:
+            known.job = dataclasses.replace(known.job, origin=job.origin)
+            self._disowned.discard(job.task)
+            return
+        self.story.upload(job)
+        self.dispatcher.add(job)
+
+    def skip(self, job: Job, reason: str, *, is_told: bool = True) -> None:
+        """Settle a job without an attempt."""
+        self._count_skip(reason)
+        line = self.story.skipped(job, reason) if is_told else None
+        self.settler.add(
+            Settlement(job.task, f"skipped:{reason}", job.origin, line=line)
+        )
+
+    def skip_event(
+        self, task: str, origin: Origin, event: StorageEvent, reason: str
+    ) -> None:
+        """Settle a record below the folder that is no work."""
+        self._count_skip(reason)
+        line = self.story.skipped_event(task, origin, event, reason)
+        self.settler.add(Settlement(task, f"skipped:{reason}", origin, line=line))
+
+    def refuse_event(
+        self,
+        task: str,
+        origin: Origin,
+        event: StorageEvent,
+        failure: Failure,
+        wall: float,
+    ) -> None:
+        """Settle an upload that can have no safe destination: a row of failed.csv."""
+        job = Job(
+            task=task,
+            kind=self.story.kind_of_refused,
+            path=event.billing_path or "",
+            relative="",
+            url="",
+            size=event.file_size,
+            pnfsid=event.pnfsid,
+            event_time=event.event_time,
+            accepted_at=wall,
+            origin=origin,
+        )
+        self._settle_failed(job, failure.failure_class, failure, None, wall)
+
+    def drop_partition(self, topic: str, partition: int) -> None:
+        """Another instance owns it: what waits is dropped, what runs may finish."""
+        for entry in list(self.dispatcher.entries.values()):
+            origin = entry.job.origin
+            if origin is None or (origin.topic, origin.partition) != (topic, partition):
+                continue
+            if entry.state is State.OUT:
+                self._disowned.add(entry.job.task)
+            else:
+                self._forget(entry)
+
+    # -- jobs go out --------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether intake should pause (G4)."""
+        return self.dispatcher.load >= self.plan.max_jobs
+
+    @property
+    def has_room(self) -> bool:
+        """Whether intake may go on after a pause."""
+        return self.dispatcher.load <= self.plan.max_jobs // 2
+
+    def hand_out(self, now: float) -> dict[int, list[Job]]:
+        """The jobs that each worker gets now, with what the catalogue knows of them."""
+        if self.is_stopping:
+            return {}
+        pairs = self._probes(now)
+        if not self.holds.global_holds():
+            pairs += self.dispatcher.hand_out(now, self._space())
+            if self.dispatcher.short_of:
+                self._begin_space_hold(now)
+        if not pairs:
+            return {}
+        known = self._lookup([entry.job.relative for entry, _ in pairs])
+        chosen: dict[int, list[Job]] = {}
+        for entry, worker in pairs:
+            row = known.get(entry.job.relative)
+            if row != entry.job.known:
+                entry.job = dataclasses.replace(entry.job, known=row)
+            chosen.setdefault(worker, []).append(entry.job)
+        return chosen
+
+    def learn_size(self, total_bytes: int) -> None:
+        """The destination's size, of which the default of min_free is a share."""
+        if self.plan.min_free is None:
+            self._min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
+
+    def has_space(self) -> bool:
+        """Whether a hold for want of space may end."""
+        return self._space() > self.dispatcher.short_of
+
+    def _space(self) -> float:
+        """Bytes that new jobs may reserve; what runs has reserved its rest."""
+        if self.free_bytes is None:
+            return math.inf
+        reserved = 0
+        for entry in self.dispatcher.out():
+            got = self.progress.get(entry.job.task)
+            reserved += max((entry.job.size or 0) - (got.bytes_received if got else 0), 0)
+        return self.free_bytes - reserved - self._min_free
+
+    def _begin_space_hold(self, now: float) -> None:
+        if self.dispatcher.count(State.OUT):
+            return  # what runs gives back its reservation, or fills the disk, first
+        cause = (
+            f"{self.free_bytes} bytes free, {self.dispatcher.short_of:.0f} more needed "
+            f"to keep {self._min_free} free ([destination] min_free)"
+        )
+        self.begin_hold(HoldKey(HoldKind.DESTINATION), cause, now)
+
+    def _probes(self, now: float) -> list[tuple[Entry, int]]:
+        """One job for each hold whose probe is due and that a job can probe."""
+        pairs = []
+        blocking = {hold.key for hold in self.holds.global_holds()}
+        for hold in self.holds.all():
+            if hold.probing or hold.probe_at > now or blocking - {hold.key}:
+                continue
+            if hold.key.kind in (HoldKind.DESTINATION, HoldKind.BOOKS):
+                continue  # probed by the supervisor, not by a job
+            pair = self._probe(hold, now)
+            if pair is not None:
+                pairs.append(pair)
+            else:
+                hold.probe_at = now + 1.0  # nothing to probe with, or no worker free
+        return pairs
+
+    def _probe(self, hold: Hold, now: float) -> tuple[Entry, int] | None:
+        for entry in self._candidates(hold):
+            worker = self.dispatcher.hand_out_one(entry.job.task, now)
+            if worker is not None:
+                entry.probes, hold.probing = hold.key, entry.job.task
+                return entry, worker
+        return None
+
+    def _candidates(self, hold: Hold) -> list[Entry]:
+        if hold.key.kind is HoldKind.POOL:
+            entries = self.dispatcher.entries.values()
+            return [e for e in entries if e.held_by == hold.key][:1]
+        ready = list(self.dispatcher.probe_candidates())
+        if hold.key.kind is HoldKind.SOURCE:
+            fresh = [e for e in ready if not e.past_source_hold]
+            return (fresh or ready)[-1:]
+        return ready[:1]
+
+    # -- attempts come back -------------------------------------------------------
+
+    def take_result(
+        self, worker: int, result: AttemptResult, now: float, wall: float
+    ) -> None:
+        """Decide what one attempt's end means for its job, and for the holds."""
+        entry = self.dispatcher.entries.get(result.task)
+        if entry is None or entry.worker != worker:
+            return  # a worker that was given up on; its job is with another one now
+        self.progress.pop(result.task, None)
+        self._judge_hosts(entry, result, now)
+        if result.task in self._disowned and result.copy is None:
+            self._disown(entry, result)
+        elif result.kind is ResultKind.FAILED and result.failure is not None:
+            self._failed(entry, result, result.failure, now, wall)
+        elif result.kind in (ResultKind.MIRRORED, ResultKind.ADOPTED):
+            self._mirrored(entry, result)
+        elif result.kind is ResultKind.BUSY:
+            pause = self.plan.net_seconds
+            self.dispatcher.wait_until(entry, now + pause, now)
+        elif result.kind is ResultKind.AGAIN:
+            self._again(entry, now)
+        elif result.kind is ResultKind.PARKED:
+            self.dispatcher.ready_again(entry, first=True)
+        else:
+            self._leave(entry, result)
+
+    def worker_died(self, worker: int, now: float, wall: float) -> list[Job]:
+        """Its jobs go back as suspects; who dies alone a second time is poison."""
+        accused = self.dispatcher.unseat(worker)
+        for entry in accused:
+            self.progress.pop(entry.job.task, None)
+            self._inconclusive(entry, now)
+            if entry.deaths_alone >= POISON_DEATHS:
+                text = f"the worker died {POISON_DEATHS} times with only this file"
+                failure = Failure(FailureClass.POISON, text)
+                self._settle_entry(entry, FailureClass.POISON, failure, None, wall)
+        return [entry.job for entry in accused]
+
+    def _mirrored(self, entry: Entry, result: AttemptResult) -> None:
+        job, copy = entry.job, result.copy
+        if result.requests:
+            self._source_answered(result.started_at)
+        is_old = result.kind is ResultKind.ADOPTED and _same(job.known, copy)
+        if is_old:
+            self.tally.adopted += 1
+            kind = "skipped:already-mirrored"
+            self._count_skip("already-mirrored")
+        else:
+            kind = "mirrored"
+            self.tally.mirrored += 1
+            self.tally.bytes_mirrored += result.bytes_received
+        line = self.story.mirrored(job, result, is_old=is_old)
+        self._forget(entry)
+        self.settler.add(
+            Settlement(
+                job.task, kind, job.origin, None if is_old else copy, line=line
+            )
+        )
+
+    def _disown(self, entry: Entry, result: AttemptResult) -> None:
+        """The new owner of its partition tries it again: the journal alone knows."""
+        self._forget(entry)
+        self.story.disowned(entry.job, result)
+
+    def _leave(self, entry: Entry, result: AttemptResult) -> None:
+        """Superseded by a newer upload, or left alone as configured."""
+        if result.requests:
+            self._source_answered(result.started_at)
+        self._forget(entry)
+        self.skip(entry.job, result.kind.value)
+
+    def _again(self, entry: Entry, now: float) -> None:
+        times = self._agains.get(entry.job.task, 0)
+        self._agains[entry.job.task] = times + 1
+        pause = min(0.05 * 2.0 ** min(times, 12), LONGEST_AGAIN)
+        self.dispatcher.wait_until(entry, now + pause * self._jitter(), now)
+
+    def _failed(
+        self,
+        entry: Entry,
+        result: AttemptResult,
+        failure: Failure,
+        now: float,
+        wall: float,
+    ) -> None:
+        if self._is_source_held(failure):
+            self.dispatcher.ready_again(entry)
+            return
+        decision = decide(
+            entry.job,
+            failure,
+            now=wall,
+            ladder_step=entry.ladder_step,
+            policy=self.plan.policy,
+            jitter=self._jitter(),
+        )
+        if isinstance(decision, WaitForHold):
+            self._wait_for_hold(entry, failure, now)
+        elif isinstance(decision, Retry):
+            self._retry(entry, failure, decision, now)
+        else:
+            self._give_up(entry, decision, failure, result, now, wall)
+
+    def _retry(
+        self, entry: Entry, failure: Failure, decision: Retry, now: float
+    ) -> None:
+        self.tally.retries += 1
+        self.story.retry(entry.job, failure, decision)
+        if decision.charged:
+            entry.job = dataclasses.replace(entry.job, attempt=entry.job.attempt + 1)
+        else:
+            entry.ladder_step += 1
+        self.dispatcher.wait_until(entry, now + decision.delay, now)
+
+    def _give_up(
+        self,
+        entry: Entry,
+        decision: GiveUp,
+        failure: Failure,
+        result: AttemptResult,
+        now: float,
+        wall: float,
+    ) -> None:
+        failure_class = decision.failure_class
+        suspects = self.plan.suspects_source and not entry.past_source_hold
+        if failure_class not in SOURCE_CLASSES or not suspects or self.is_stopping:
+            self._settle_entry(entry, failure_class, failure, result, wall)
+            return
+        task = entry.job.task
+        self._verdicts[task] = (failure_class, failure, result)
+        self.dispatcher.suspend(entry)
+        streak = self.suspicion.failed(
+            Provisional(task, entry.job.relative, failure_class, result.ended_at, now)
+        )
+        if streak is not None:
+            self._begin_source_hold(streak, failure, now)
+
+    # -- holds --------------------------------------------------------------------
+
+    def begin_hold(self, key: HoldKey, cause: str, now: float) -> None:
+        """Stop work for a cause; said once."""
+        hold = self.holds.begin(key, cause, now)
+        if hold is not None:
+            self.story.hold_began(hold)
+
+    def end_hold(self, key: HoldKey, now: float) -> None:
+        """The cause is gone: go on; said once."""
+        hold = self.holds.end(key)
+        if hold is not None:
+            self.story.hold_ended(hold, now)
+            self.dispatcher.release(key)
+
+    def _wait_for_hold(self, entry: Entry, failure: Failure, now: float) -> None:
+        key = self.holds.key_for(failure.failure_class, failure.host)
+        if key is None:
+            self.dispatcher.ready_again(entry)
+            return
+        self.begin_hold(key, failure.message, now)
+        if key.kind is HoldKind.POOL:
+            self.dispatcher.hold(entry, key)
+        else:
+            self.dispatcher.ready_again(entry, first=True)
+
+    def _judge_hosts(self, entry: Entry, result: AttemptResult, now: float) -> None:
+        """Breakers and probes: what this end says of the hosts it touched."""
+        failure = result.failure
+        key = None
+        if failure is not None:
+            key = self.holds.key_for(failure.failure_class, failure.host)
+            if failure.curl_code == _CURL_TIMEOUT and failure.host and key is None:
+                if self.holds.timed_out(failure.host):
+                    key = self.holds.key_for(FailureClass.HOST, failure.host)
+                    if key is not None:
+                        self.begin_hold(key, "many timeouts in a row", now)
+        elif result.requests:
+            for host in (result.door_host, result.pool_host):
+                if host:
+                    self.holds.answered(host)
+        self._judge_probe(entry, result, key, now)
+
+    def _judge_probe(
+        self, entry: Entry, result: AttemptResult, key: HoldKey | None, now: float
+    ) -> None:
+        probed, entry.probes = entry.probes, None
+        if probed is None:
+            return
+        failed = result.failure is not None
+        if result.kind in (ResultKind.BUSY, ResultKind.AGAIN, ResultKind.PARKED):
+            self._inconclusive_probe(probed, now)
+        elif failed and (key == probed or self._fails_source(probed, result)):
+            self.holds.probe_failed(probed, now)
+        elif key is not None or (result.kind is ResultKind.ADOPTED and not result.requests):
+            self._inconclusive_probe(probed, now)
+        else:
+            self.end_hold(probed, now)
+
+    def _fails_source(self, probed: HoldKey, result: AttemptResult) -> bool:
+        if probed.kind is not HoldKind.SOURCE or result.failure is None:
+            return False
+        treatment = result.failure.failure_class.treatment
+        return treatment in (Treatment.PERMANENT, Treatment.LADDER)
+
+    def _inconclusive_probe(self, key: HoldKey, now: float) -> None:
+        hold = self.holds.get(key)
+        if hold is not None:
+            hold.probing, hold.probe_at = None, now + 1.0
+
+    def _inconclusive(self, entry: Entry, now: float) -> None:
+        if entry.probes is not None:
+            self._inconclusive_probe(entry.probes, now)
+            entry.probes = None
+
+    # -- the source under suspicion -----------------------------------------------
+
+    def _is_source_held(self, failure: Failure) -> bool:
+        held = HoldKey(HoldKind.SOURCE, self.holds.door) in self.holds
+        return held and failure.failure_class in SOURCE_CLASSES
+
+    def _begin_source_hold(self, streak: list[str], failure: Failure, now: float) -> None:
+        cause = (
+            f"{len(streak)} different files in a row: {failure.message}; "
+            "is the pool/url pair right, is the namespace there?"
+        )
+        self.begin_hold(HoldKey(HoldKind.SOURCE, self.holds.door), cause, now)
+        for task in streak:
+            self._verdicts.pop(task, None)
+            entry = self.dispatcher.entries[task]
+            entry.past_source_hold = True
+            self.dispatcher.ready_again(entry)
+
+    def _source_answered(self, started_at: float) -> None:
+        for task in self.suspicion.succeeded(started_at):
+            self._settle_provisional(task)
+
+    def settle_provisional(self, now: float, *, everything: bool = False) -> None:
+        """Settle the failures that waited long enough, or all when nothing comes."""
+        tasks = (
+            self.suspicion.everything() if everything else self.suspicion.expired(now)
+        )
+        for task in tasks:
+            self._settle_provisional(task)
+
+    def _settle_provisional(self, task: str) -> None:
+        failure_class, failure, result = self._verdicts.pop(task)
+        entry = self.dispatcher.entries[task]
+        self._settle_entry(entry, failure_class, failure, result, result.ended_at)
+
+    # -- ends ---------------------------------------------------------------------
+
+    def tick(self, now: float, wall: float) -> None:
+        """Due times, bounds and patience."""
+        self.dispatcher.due(now)
+        self.settle_provisional(now)
+        for entry in self.dispatcher.longest_waiting(self.plan.max_waiting):
+            failure = Failure(
+                FailureClass.OVERFLOW,
+                f"more than {self.plan.max_waiting} jobs wait ([pipeline] max_waiting)",
+            )
+            self._settle_entry(entry, FailureClass.OVERFLOW, failure, None, wall)
+
+    def _settle_entry(
+        self,
+        entry: Entry,
+        failure_class: FailureClass,
+        failure: Failure,
+        result: AttemptResult | None,
+        wall: float,
+    ) -> None:
+        self._forget(entry)
+        self._settle_failed(entry.job, failure_class, failure, result, wall)
+
+    def _settle_failed(
+        self,
+        job: Job,
+        failure_class: FailureClass,
+        failure: Failure,
+        result: AttemptResult | None,
+        wall: float,
+    ) -> None:
+        self.tally.failed += 1
+        counts = self.tally.failures
+        counts[failure_class.value] = counts.get(failure_class.value, 0) + 1
+        line, row = self.story.failed(job, failure_class, failure, result, wall)
+        self.settler.add(Settlement(job.task, "failed", job.origin, row=row, line=line))
+
+    def _forget(self, entry: Entry) -> None:
+        task = entry.job.task
+        self.dispatcher.remove(task)
+        self.suspicion.forget(task)
+        self._verdicts.pop(task, None)
+        self._agains.pop(task, None)
+        self._disowned.discard(task)
+        self.progress.pop(task, None)
+
+    def _count_skip(self, reason: str) -> None:
+        self.tally.skipped[reason] = self.tally.skipped.get(reason, 0) + 1
+
+    def _jitter(self) -> float:
+        return self._rng.uniform(0.5, 1.5)
+
+
+def _same(known: CopyRecord | None, copy: CopyRecord | None) -> bool:
+    """Whether the catalogue has this very copy already."""
+    return (
+        known is not None
+        and copy is not None
+        and (known.pnfsid, known.size, known.adler32, known.mtime_ns, known.verified)
+        == (copy.pnfsid, copy.size, copy.adler32, copy.mtime_ns, copy.verified)
+    )

@@ -1,0 +1,177 @@
+"""Makes outcomes durable, in batches and in one order (DESIGN, "Settle").
+
+The supervisor's loop calls it.  failed.csv first, then one catalogue transaction with
+copies, spans and the outcome lines, then the journal; only then are offsets committable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dcmirror.adapters.catalogue import Catalogue, OutboxLine, Position, SettleBatch
+from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
+from dcmirror.adapters.journal import Journal
+from dcmirror.core.jobs import CopyRecord, Origin
+from dcmirror.core.ledger import Ledgers
+from dcmirror.errors import BooksError
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One job's outcome: where it came from, how it counts, what the books say of it."""
+
+    task: str
+    kind: str
+    origin: Origin | None = None
+    copy: CopyRecord | None = None
+    row: FailedRow | None = None
+    line: OutboxLine | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    settlements: list[Settlement]
+    books: SettleBatch
+    committables: dict[tuple[int, int], int]
+    rows_written: bool = False
+    is_recorded: bool = False
+    lines: list[OutboxLine] = field(default_factory=list)
+
+
+class Settler:
+    """Gathers settlements and writes them; a batch that fails is kept and tried again."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        failed_csv: FailedCsv | None,
+        journal: Journal,
+        ledgers: Ledgers | None,
+        *,
+        journal_required: bool = False,
+        on_settled: Callable[[list[Settlement]], None] | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._failed_csv = failed_csv
+        self._journal = journal
+        self._ledgers = ledgers
+        self._journal_required = journal_required
+        self._on_settled = on_settled
+        self._gathered: list[Settlement] = []
+        self._batch: _Batch | None = None
+        self._delivered: tuple[str, ...] = ()
+        self.acknowledged: dict[int, int] = {}
+        self.committables: dict[tuple[int, int], int] = {}
+        self.journal_lost = 0
+
+    @property
+    def backlog(self) -> int:
+        """Outcomes that are not durable yet."""
+        stuck = len(self._batch.settlements) if self._batch else 0
+        return len(self._gathered) + stuck
+
+    def add(self, settlement: Settlement) -> None:
+        """Take an outcome; durable after the next ``flush`` that returns."""
+        self._gathered.append(settlement)
+
+    def flush(self) -> None:
+        """Write everything gathered.
+
+        Raises:
+            BooksError: catalogue, failed.csv (or a required journal) cannot be written;
+                nothing of the batch is committable, and the next call tries it again.
+        """
+        while True:
+            if self._batch is None:
+                self._batch = self._make_batch()
+            batch = self._batch
+            self._write_rows(batch)
+            self._record(batch)
+            self._write_lines(batch)
+            self._batch = None
+            self.committables = batch.committables
+            if self._on_settled and batch.settlements:
+                self._on_settled(batch.settlements)
+            if not self._gathered:
+                return
+
+    def prove(self) -> None:
+        """Show that the catalogue can be written; raises BooksError."""
+        self._catalogue.remember("books-proved-by-pid", str(os.getpid()))
+
+    def write_outbox_of_last_run(self) -> int:
+        """At a start: journal the outcome lines that a killed run did not get there."""
+        lines = self._catalogue.outbox()
+        if not lines:
+            return 0
+        held = self._journal.holds([line.event_id for line in lines])
+        missing = [line for line in lines if line.event_id not in held]
+        self.journal_lost += self._journal.append([line.line for line in missing])
+        self._delivered = tuple(line.event_id for line in lines)
+        return len(missing)
+
+    def _make_batch(self) -> _Batch:
+        settlements, self._gathered = self._gathered, []
+        lines = [s.line for s in settlements if s.line is not None]
+        spans, positions, committables = self._settle_offsets(settlements)
+        books = SettleBatch(
+            copies=tuple(s.copy for s in settlements if s.copy is not None),
+            spans=spans,
+            positions=positions,
+            outbox=tuple(lines),
+            delivered=self._delivered,
+        )
+        return _Batch(settlements, books, committables, lines=lines)
+
+    def _settle_offsets(self, settlements: list[Settlement]) -> tuple:  # type: ignore[type-arg]
+        if self._ledgers is None:
+            return (), {}, {}
+        for settlement in settlements:
+            origin = settlement.origin
+            if origin is None:
+                continue
+            ledger = self._ledgers.get(origin.partition, origin.epoch)
+            if ledger is not None and ledger.is_pending(origin.offset):
+                ledger.settle(origin.offset, settlement.kind)
+        positions = {
+            (led.topic, led.partition): Position(
+                led.epoch,
+                led.committable,
+                self.acknowledged.get(led.partition, led.start),
+            )
+            for led in self._ledgers
+        }
+        return (
+            tuple(self._ledgers.take_spans()),
+            positions,
+            self._ledgers.committables(),
+        )
+
+    def _write_rows(self, batch: _Batch) -> None:
+        rows = [s.row for s in batch.settlements if s.row is not None]
+        if rows and not batch.rows_written and self._failed_csv is not None:
+            try:
+                self._failed_csv.append(rows)
+            except OSError as exc:
+                raise BooksError(f"failed.csv: {exc}") from exc
+        batch.rows_written = True
+
+    def _record(self, batch: _Batch) -> None:
+        books = batch.books
+        if batch.is_recorded:
+            return
+        if books.copies or books.spans or books.outbox or books.delivered:
+            self._catalogue.settle(books)
+        batch.is_recorded = True
+        self._delivered = ()
+
+    def _write_lines(self, batch: _Batch) -> None:
+        if not batch.lines:
+            return
+        lost = self._journal.append([line.line for line in batch.lines])
+        if lost and self._journal_required:
+            raise BooksError("journal: cannot be written, and [journal] required is set")
+        self.journal_lost += lost
+        self._delivered = tuple(line.event_id for line in batch.lines)

@@ -1,0 +1,403 @@
+"""The supervisor's loop: one place that waits, and everything it then does.
+
+The process that the user started runs it.  It owns every decision and every book; what
+it knows of Kafka or of failed.csv is a ``Feed``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Protocol
+
+from dcmirror.core.dispatch import State
+from dcmirror.core.holds import HoldKey, HoldKind
+from dcmirror.core.messages import (
+    DestinationState,
+    Drain,
+    ProbeDestination,
+    ProbeSource,
+    Report,
+    RunJobs,
+    SourceState,
+)
+from dcmirror.errors import (
+    BooksError,
+    ChildBootError,
+    ChildrenDyingError,
+    DcmirrorError,
+    ExitStatus,
+)
+from dcmirror.processes.child import Child
+from dcmirror.processes.engine import Engine
+from dcmirror.processes.fleet import Fleet
+
+#: Outcomes gather this long before they are settled together (seconds).
+SETTLE_SECONDS = 0.05
+#: A worker gets this much more than the drain's deadline to leave by itself.
+DRAIN_MARGIN = 3.0
+_LOGGER_SECONDS = 2.0
+_BOOKS = HoldKey(HoldKind.BOOKS)
+_DESTINATION = HoldKey(HoldKind.DESTINATION)
+
+
+class Feed(Protocol):
+    """Where jobs come from: Kafka, or the rows of a failed.csv."""
+
+    fd: int
+    """Readable when there is something to take."""
+
+    def take(self, now: float, wall: float) -> None:
+        """Bring everything that has arrived to the engine.
+
+        Raises:
+            BooksError: nothing is lost; the call is repeated when the hold ends.
+        """
+
+    def throttle(self, *, is_paused: bool) -> None:
+        """Pause intake, or let it go on."""
+
+    def tick(self, now: float) -> None:
+        """Due times of its own, and the commit of what is settled."""
+
+    def next_due(self) -> float | None:
+        """When ``tick`` has something to do (monotonic seconds)."""
+
+    def trouble(self, now: float) -> DcmirrorError | None:
+        """Why it can never bring anything again."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """No job will come any more, and all that came are settled."""
+
+    def stop_intake(self) -> None:
+        """Bring nothing more; what is committable can still be committed."""
+
+    def close(self) -> None:
+        """Commit what is settled and leave, within a few seconds."""
+
+
+class Hooks(Protocol):
+    """What a command adds to the loop."""
+
+    def reload(self) -> None:
+        """HUP: read the configuration again."""
+
+    def every_second(self, now: float, wall: float) -> None:
+        """Credential file, status.json, periodic lines."""
+
+
+class Supervisor:
+    """Runs until it is told to stop, the feed is exhausted, or it cannot go on."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        fleet: Fleet,
+        feed: Feed,
+        hooks: Hooks,
+        *,
+        drain_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine = engine
+        self.fleet = fleet
+        self.feed = feed
+        self.hooks = hooks
+        self.error: DcmirrorError | None = None
+        self.is_draining = False
+        self._drain_seconds = drain_seconds
+        self._clock = clock
+        self._wall = wall
+        self._stops = 0
+        self._hup = False
+        self._deadline = float("inf")
+        self._settle_at = float("inf")
+        self._second = 0.0
+        self._is_paused = False
+        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    # -- the loop -----------------------------------------------------------------
+
+    def run(self) -> ExitStatus:
+        """The loop; it waits in one place and returns the exit status.
+
+        Raises:
+            DcmirrorError: what ended the work, after everything was drained.
+        """
+        previous = self._install_handlers()
+        try:
+            self._seat_new(self.fleet.spawn_missing(self._clock()))
+            while not self._is_over():
+                self._wait()
+                now, wall = self._clock(), self._wall()
+                self._hear_children(now, wall)
+                self._take_feed(now, wall)
+                self.engine.tick(now, wall)
+                self._hand_out(now)
+                self._settle(now)
+                self._keep_time(now, wall)
+            self._finish()
+        finally:
+            self.fleet.kill_all()
+            self._restore_handlers(previous)
+        if self.error is not None:
+            raise self.error
+        return ExitStatus.DONE
+
+    def _wait(self) -> None:
+        fds: list[object] = [self._wake_r]
+        if not self.is_draining:
+            fds.append(self.feed.fd)
+        for child in self.fleet.children():
+            fds.append(child.sentinel)
+            if not child.from_child.closed:
+                fds.append(child.from_child)
+        for ready in wait(fds, self._patience()):  # type: ignore[arg-type]
+            if ready == self._wake_r:
+                os.read(self._wake_r, 512)
+
+    def _patience(self) -> float:
+        now = self._clock()
+        due = [
+            self._second + 1.0,
+            self._settle_at,
+            self._deadline,
+            self.engine.dispatcher.next_due(),
+            self.engine.holds.next_probe(),
+            self.feed.next_due(),
+            self.fleet.next_spawn(),
+        ]
+        return max(min(d for d in due if d is not None) - now, 0.0)
+
+    def _is_over(self) -> bool:
+        if self.is_draining:
+            return not self.fleet.workers()
+        return self.feed.is_exhausted and not self.engine.settler.backlog
+
+    # -- children -----------------------------------------------------------------
+
+    def _hear_children(self, now: float, wall: float) -> None:
+        for child in self.fleet.children():
+            is_dead = child.process.exitcode is not None
+            for message in self.fleet.receive(child, now):
+                self._hear(child, message, now, wall)
+            if is_dead:
+                self._bury(child, now, wall)
+        for child in [*self.fleet.silent(now), *self.fleet.unborn(now)]:
+            self.engine.story.child_is_silent(child.name, now - child.last_beat)
+            self.fleet.end_silent(child)
+
+    def _hear(self, child: Child, message: object, now: float, wall: float) -> None:
+        engine = self.engine
+        if isinstance(message, Report):
+            self._take_report(child, message, now, wall)
+        elif isinstance(message, DestinationState):
+            if message.free_bytes is not None:
+                engine.free_bytes = message.free_bytes
+            self._judge_destination(message, now)
+        elif isinstance(message, SourceState):
+            self._judge_source(message, now)
+        elif child.is_ready:
+            engine.dispatcher.seat(child.number, self.fleet.streams_of(child.number))
+
+    def _take_report(
+        self, child: Child, report: Report, now: float, wall: float
+    ) -> None:
+        engine = self.engine
+        if report.publishing:
+            child.last_beat = now + 3600.0  # a sync may take its time; not silent yet
+        if report.free_bytes is not None:
+            engine.free_bytes = report.free_bytes
+        if report.total_bytes is not None:
+            engine.learn_size(report.total_bytes)
+        engine.story.steps(report.steps)
+        for progress in report.progress:
+            engine.progress[progress.task] = progress
+        for result in report.results:
+            child.has_worked = True
+            engine.take_result(child.number, result, now, wall)
+
+    def _bury(self, child: Child, now: float, wall: float) -> None:
+        jobs = self.engine.worker_died(child.number, now, wall)
+        try:
+            death = self.fleet.bury(child, now, respawn=not self.is_draining)
+        except (ChildrenDyingError, ChildBootError) as exc:
+            self._fail(exc, now)
+            return
+        if not child.is_retiring:
+            self.engine.story.child_died(child.name, death.why, jobs)
+
+    def _seat_new(self, started: list[Child]) -> None:
+        for child in started:
+            self.engine.story.child_started(child.name, child.process.pid or 0)
+
+    # -- work ---------------------------------------------------------------------
+
+    def _take_feed(self, now: float, wall: float) -> None:
+        if self.is_draining or _BOOKS in self.engine.holds:
+            return
+        try:
+            self.feed.take(now, wall)
+            self.feed.tick(now)
+        except BooksError as exc:
+            self.engine.begin_hold(_BOOKS, str(exc), now)
+        self._throttle()
+        error = self.feed.trouble(now)
+        if error is not None:
+            self._fail(error, now)
+
+    def _throttle(self) -> None:
+        engine = self.engine
+        wants_pause = engine.is_full or (self._is_paused and not engine.has_room)
+        wants_pause = wants_pause or _BOOKS in engine.holds or (
+            _DESTINATION in engine.holds
+        )
+        if wants_pause != self._is_paused:
+            self._is_paused = wants_pause
+            self.feed.throttle(is_paused=wants_pause)
+
+    def _hand_out(self, now: float) -> None:
+        self._probe(now)
+        try:
+            chosen = self.engine.hand_out(now)
+        except BooksError as exc:
+            self.engine.begin_hold(_BOOKS, str(exc), now)
+            return
+        by_number = {child.number: child for child in self.fleet.workers()}
+        for number, jobs in chosen.items():
+            self.fleet.send(by_number[number], RunJobs(tuple(jobs)))
+
+    def _probe(self, now: float) -> None:
+        """The probes that need no job: a small write, a look at the folder."""
+        for hold in self.engine.holds.all():
+            if hold.probe_at > now or hold.probing:
+                continue
+            if hold.key.kind is HoldKind.DESTINATION:
+                self.engine.holds.probe_failed(hold.key, now)  # until it says better
+                self._send_probe(ProbeDestination())
+            elif hold.key.kind is HoldKind.SOURCE:
+                self._send_probe(ProbeSource())
+
+    def _send_probe(self, message: ProbeDestination | ProbeSource) -> None:
+        for child in self.fleet.workers():
+            if child.is_ready and self.fleet.send(child, message):
+                return
+
+    def _judge_destination(self, state: DestinationState, now: float) -> None:
+        if state.ok and self.engine.has_space():
+            self.engine.end_hold(_DESTINATION, now)
+
+    def _judge_source(self, state: SourceState, now: float) -> None:
+        if state.ok:
+            key = HoldKey(HoldKind.SOURCE, self.engine.holds.door)
+            self.engine.end_hold(key, now)
+
+    def _settle(self, now: float) -> None:
+        settler, holds = self.engine.settler, self.engine.holds
+        hold = holds.get(_BOOKS)
+        if hold is not None:
+            if now >= hold.probe_at:
+                self._flush(now)
+        elif settler.backlog == 0:
+            self._settle_at = float("inf")
+        elif self._settle_at == float("inf"):
+            self._settle_at = now + SETTLE_SECONDS
+        elif now >= self._settle_at:
+            self._flush(now)
+
+    def _flush(self, now: float) -> bool:
+        self._settle_at = float("inf")
+        try:
+            if _BOOKS in self.engine.holds:
+                self.engine.settler.prove()
+            self.engine.settler.flush()
+            self.engine.story.flush()
+        except BooksError as exc:
+            if _BOOKS in self.engine.holds:
+                self.engine.holds.probe_failed(_BOOKS, now)
+            self.engine.begin_hold(_BOOKS, str(exc), now)
+            return False
+        self.engine.end_hold(_BOOKS, now)
+        return True
+
+    def _keep_time(self, now: float, wall: float) -> None:
+        if not self.is_draining:
+            self._seat_new(self.fleet.spawn_missing(now))
+        if now >= self._second + 1.0:
+            self._second = now
+            self._flush_if_books_are_well(now)
+            self.hooks.every_second(now, wall)
+        if self._hup:
+            self._hup = False
+            self.hooks.reload()
+        if self._stops and not self.is_draining:
+            self._drain(now)
+        if self.is_draining and now >= self._deadline:
+            self.fleet.kill_all()
+
+    def _flush_if_books_are_well(self, now: float) -> None:
+        """Once a second what was not ours is settled too."""
+        if _BOOKS not in self.engine.holds:
+            self._flush(now)
+
+    # -- the end ------------------------------------------------------------------
+
+    def _fail(self, error: DcmirrorError, now: float) -> None:
+        """Something that ends the work: say so, drain, leave with its status."""
+        if self.error is None:
+            self.error = error
+            self.engine.story.note(str(error), level="error")
+            self._drain(now)
+
+    def _drain(self, now: float) -> None:
+        if self.is_draining:
+            return
+        self.is_draining = self.engine.is_stopping = True
+        self._deadline = now + self._drain_seconds + DRAIN_MARGIN
+        running = self.engine.dispatcher.count(State.OUT)
+        self.engine.story.draining(running, self._drain_seconds)
+        self.feed.stop_intake()
+        self.fleet.retire(Drain(self._drain_seconds))
+
+    def _finish(self) -> None:
+        now = self._clock()
+        self.engine.settle_provisional(now, everything=True)
+        self._flush(now)
+        self.feed.close()
+        self.hooks.every_second(self._clock(), self._wall())
+        self.engine.story.stopped(self.engine.tally)
+        self.engine.story.flush()
+        self.fleet.retire(Drain(0.0))
+        self.fleet.join_workers(_LOGGER_SECONDS)
+        self.fleet.end_logger(_LOGGER_SECONDS)
+
+    # -- signals ------------------------------------------------------------------
+
+    def _install_handlers(self) -> dict[int, object]:
+        previous: dict[int, object] = {}
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            previous[number] = signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        return previous
+
+    def _restore_handlers(self, previous: dict[int, object]) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Only notes it, but for the second TERM, which means now."""
+        if number == signal.SIGHUP:
+            self._hup = True
+            return
+        self._stops += 1
+        if self._stops >= 2:
+            os._exit(int(ExitStatus.SECOND_TERM))
