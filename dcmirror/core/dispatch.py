@@ -173,7 +173,7 @@ class Dispatcher:
         """Order by event time, but never move what a worker has from the front."""
         busy = [e for e in lane if e.state is State.OUT]
         rest = [e for e in lane if e.state is not State.OUT]
-        rest.sort(key=lambda e: (e.job.event_time or e.job.accepted_at, e.order))
+        rest.sort(key=_lane_order)
         for entry in rest:
             self._ready.pop(entry.job.task, None)
         lane[:] = busy + rest
@@ -352,3 +352,8 @@ class Dispatcher:
         entry.worker, entry.handed_out_at = seat.number, now
         seat.tasks[entry.job.task] = entry
         seat.is_alone = entry.is_suspect
+
+
+def _lane_order(entry: Entry) -> tuple[float, int]:
+    stamped = entry.job.event_time
+    return (entry.job.accepted_at if stamped is None else stamped, entry.order)

@@ -58,7 +58,8 @@ def patience_ends(job: Job, policy: RetryPolicy) -> float:
     ahead of ours; both are bounded by the time the job was accepted.
     """
     grace = policy.commit_grace_seconds if job.awaits_commit else policy.grace_seconds
-    since = min(job.event_time or job.accepted_at, job.accepted_at)
+    stamped = job.accepted_at if job.event_time is None else job.event_time
+    since = min(stamped, job.accepted_at)
     least = min(grace, LEAST_PATIENCE * policy.retry_seconds)
     return max(since + grace, job.accepted_at + least)
 
