@@ -51,7 +51,7 @@ class Rules:
 
 
 def _parse_rule(text: str) -> Rule:
-    verb, _, glob = text.strip().partition(" ")
+    verb, glob = (*text.split(maxsplit=1), "", "")[:2]
     glob = glob.strip()
     if verb not in ("include", "exclude") or not glob:
         raise ConfigError(
@@ -70,7 +70,7 @@ def translate(glob: str) -> str:
     Raises:
         ValueError: it is not a glob.
     """
-    body = glob.removesuffix("/")
+    body = glob.rstrip("/")
     if "/" not in body:
         prefix = "(?:.*/)?"
     else:
@@ -107,12 +107,22 @@ def _pieces(body: str) -> Iterable[str]:
             yield re.escape(token[kind])
 
 
+_MEMBER = re.compile(r"(\\.|[^\\])-(\\.|[^\\])|\\(.)|(.)", re.DOTALL)
+
+
+def _escape_member(member: re.Match[str]) -> str:
+    """A range, or one character; the glob's own backslash goes first."""
+    first, last, escaped, plain = member.groups()
+    if first:
+        return f"{re.escape(first[-1])}-{re.escape(last[-1])}"
+    return re.escape(escaped or plain)
+
+
 def _character_class(inside: str) -> str:
     """A class never matches a slash, negated or not."""
     negated = inside[:1] in ("!", "^")
     members = inside[1:] if negated else inside
     if not members:
         raise ValueError("an empty class in the glob")
-    # Ranges and the glob's own escapes keep their meaning; all else is literal.
-    safe = re.sub(r"\\(.)|([^\w\-])", lambda m: re.escape(m[1] or m[2]), members)
+    safe = _MEMBER.sub(_escape_member, members)
     return f"(?!/)[{'^' if negated else ''}{safe}]"
