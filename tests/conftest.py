@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,6 +24,10 @@ SERVERS = {
     "xrootd": ("xrootd",),
     "nginx": ("nginx", "nginx_door"),
 }
+
+# A busy machine is no failure of a property.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 LADDER = Ladder(dict(os.environ))
 
