@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -62,6 +62,9 @@ class SettleBatch:
 class Catalogue:
     """One connection to catalogue.db, reopened by itself after trouble.
 
+    Epochs that callers give begin anew in each run; they are stored on top of the
+    highest one of earlier runs, so that none is ever used twice.
+
     Every method raises BooksError when the database cannot be read or written.
     """
 
@@ -69,8 +72,8 @@ class Catalogue:
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
-        with self._mapped_errors():
-            self._open()
+        self._epoch_base = 0
+        self._epoch_base = self.last_epoch()
 
     def __repr__(self) -> str:
         return f"<Catalogue {self._path}>"
@@ -121,9 +124,13 @@ class Catalogue:
                 "source_deleted_at=NULL",
                 map(_row_of, batch.copies),
             )
-            catalogue_spans.merge(database, batch.spans)
+            base = self._epoch_base
+            catalogue_spans.merge(
+                database, (replace(s, epoch=base + s.epoch) for s in batch.spans)
+            )
             for (topic, partition), position in (batch.positions or {}).items():
-                _store_position(database, topic, partition, position)
+                stored = replace(position, epoch=base + position.epoch)
+                _store_position(database, topic, partition, stored)
             database.executemany(
                 "DELETE FROM outbox WHERE event_id = ?",
                 ((event_id,) for event_id in batch.delivered),
@@ -142,6 +149,7 @@ class Catalogue:
         have committed ourselves (A <= C <= W); else somebody reset it, another owner
         moved it, or the topic is a new one: the history begins anew with this epoch.
         """
+        epoch += self._epoch_base
         with self._writing() as database:
             old = _position(database, topic, partition)
             if old is None or not _is_ours(old, committed):
@@ -185,18 +193,6 @@ class Catalogue:
                 "coalesce((SELECT max(epoch) FROM spans), 0))"
             ).fetchone()
         return int(row[0])
-
-    def next_epoch(self, topic: str, partition: int) -> int:
-        """One more than the highest epoch of this partition."""
-        with self._reading() as database:
-            row = database.execute(
-                "SELECT max(coalesce((SELECT max(epoch) FROM positions "
-                'WHERE topic = ?1 AND "partition" = ?2), 0), '
-                "coalesce((SELECT max(epoch) FROM spans "
-                'WHERE topic = ?1 AND "partition" = ?2), 0))',
-                (topic, partition),
-            ).fetchone()
-        return int(row[0]) + 1
 
     def spans(self, topic: str, partition: int) -> list[Span]:
         """All spans of a partition, by epoch and offset."""

@@ -202,14 +202,21 @@ def test_spans_of_several_runs_are_honoured_together(catalogue):
     assert catalogue.assign("billing", 0, 3, 8, 8) == [(10, 22)]
 
 
-def test_epochs_go_on_from_the_last_run(catalogue):
+def test_epochs_go_on_from_the_last_run(catalogue, tmp_path):
     assert catalogue.last_epoch() == 0
     catalogue.assign("billing", 0, 7, None, 0)
     catalogue.settle(SettleBatch(spans=(span(0, 0, epoch=9),)))
+    second_run = Catalogue(tmp_path / "catalogue.db")
+    second_run.settle(
+        SettleBatch(
+            spans=(span(1, 1, epoch=1),), positions={("billing", 0): Position(1, 2, 0)}
+        )
+    )
 
-    assert catalogue.last_epoch() == 9
-    assert catalogue.next_epoch("billing", 0) == 10
-    assert catalogue.next_epoch("billing", 1) == 1
+    assert catalogue.last_epoch() == 10
+    assert ranges(catalogue) == [(9, 0, 0), (10, 1, 1)]
+    assert second_run.position("billing", 0) == Position(10, 2, 0, 7)
+    second_run.close()
 
 
 def test_outcome_lines_stay_until_a_later_transaction_drops_them(catalogue):
