@@ -325,7 +325,7 @@ def test_cheap_test_spares_the_parsing_of_what_is_not_ours() -> None:
 
 
 def test_decisions_are_fast_where_few_records_are_ours() -> None:
-    """Above 100,000 a second on an idle core; far below 20,000 the cheap test is lost."""
+    """Above 100,000/s on an idle core; below 20,000/s the cheap test is lost."""
     others = [transfer(f"{ROOT}/other/{n:0700}") for n in range(19)]
     ours = transfer(f"{ROOT}/exp/{0:0200}")
     stream = [*others, ours] * 100
