@@ -32,7 +32,7 @@ LAYERS = (
 
 IMPORTERS = {
     "kafka": ["adapters.kafka_*"],
-    "pycurl": ["adapters.curl_transfer"],
+    "pycurl": ["adapters.curl_*"],
     "elasticsearch": ["adapters.elastic*"],
     "click": ["cli", "cli_*"],
     "sqlite3": ["adapters.catalogue*"],
