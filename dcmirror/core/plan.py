@@ -144,31 +144,31 @@ class Planner:
         except EventDecodeError:
             return False
 
+    @staticmethod
+    def job_of(
+        upload: Upload, *, task: str, origin: Origin | None, accepted_at: float
+    ) -> Job:
+        """The job that an upload asks for."""
+        event = upload.event
+        return Job(
+            task=task,
+            kind=JobKind(upload.verdict.value),
+            path=event.path or "",
+            relative=upload.relative,
+            url=upload.url,
+            size=event.file_size,
+            pnfsid=event.pnfsid,
+            event_time=event.event_time,
+            accepted_at=accepted_at,
+            origin=origin,
+            door=event.door,
+            pool=event.pool,
+            storage_class=event.storage_info,
+            # After the commit itself there is nothing left to be patient for.
+            awaits_commit=event.is_temporary and upload.verdict is not Verdict.COMMIT,
+        )
+
 
 def _excerpt(value: bytes) -> str:
     """The first bytes as printable ASCII."""
     return repr(value[:_EXCERPT_BYTES])[2:-1]
-
-
-def job_of(
-    upload: Upload, *, task: str, origin: Origin | None, accepted_at: float
-) -> Job:
-    """The job that an upload asks for."""
-    event = upload.event
-    return Job(
-        task=task,
-        kind=JobKind(upload.verdict.value),
-        path=event.path or "",
-        relative=upload.relative,
-        url=upload.url,
-        size=event.file_size,
-        pnfsid=event.pnfsid,
-        event_time=event.event_time,
-        accepted_at=accepted_at,
-        origin=origin,
-        door=event.door,
-        pool=event.pool,
-        storage_class=event.storage_info,
-        # After the commit itself there is nothing left to be patient for.
-        awaits_commit=event.is_temporary and upload.verdict is not Verdict.COMMIT,
-    )

@@ -24,7 +24,6 @@ from dcmirror.core.plan import (
     Skip,
     Unsafe,
     Upload,
-    job_of,
 )
 from dcmirror.core.prefilter import Prefilter
 from dcmirror.core.uploads import Verdict
@@ -242,7 +241,7 @@ def test_job_carries_what_the_event_says(
     upload = WRITTEN.decide(value_of(name))
     origin = Origin("billing", 2, 17)
     assert isinstance(upload, Upload)
-    job = job_of(upload, task="t-1", origin=origin, accepted_at=5.0)
+    job = WRITTEN.job_of(upload, task="t-1", origin=origin, accepted_at=5.0)
 
     assert (job.kind, job.awaits_commit) == (kind, awaits_commit)
     assert (job.task, job.origin, job.accepted_at) == ("t-1", origin, 5.0)
