@@ -1,0 +1,354 @@
+"""The one user of KafkaConsumer: what it can do for us, and its errors sorted.
+
+The intake thread of the supervisor runs it; the rebalance listener runs on
+kafka-python's own thread, always inside a ``poll`` or ``close`` of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+import kafka
+from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from dcmirror.adapters.kafka_client import capture_log, consumer_settings, probe_broker
+from dcmirror.settings import Kafka
+
+
+class SourceError(Exception):
+    """Base of what goes wrong with the consumer; says what and, where known, why."""
+
+
+class SourceUnreachable(SourceError):
+    """No broker answers; no consumer was made."""
+
+
+class SourceTrouble(SourceError):
+    """The broker is away or slow; the consumer recovers by itself."""
+
+
+class SourceBroken(SourceError):
+    """The consumer is of no further use; another one may do."""
+
+
+class SourceFatal(SourceError):
+    """Trying again cannot help: configuration, authorization, or fenced."""
+
+
+class CommitRefused(SourceError):
+    """The group is rebalancing or has dropped us; polling on sets it right."""
+
+
+class OffsetsGone(SourceError):
+    """The position is outside of the log.
+
+    ``positions`` maps partitions to where reading can go on, None for the oldest.
+    """
+
+    def __init__(self, positions: dict[int, int | None]) -> None:
+        super().__init__(f"offsets out of range: {positions}")
+        self.positions = positions
+
+
+class RebalanceEvents(Protocol):
+    """What the owner of a source hears of rebalances, on kafka-python's thread."""
+
+    def on_assigned(self, partitions: Collection[int]) -> None:
+        """These are ours now, beside those that were."""
+
+    def committable(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """What of the partitions should be committed before they leave us."""
+
+    def on_revoked(
+        self, partitions: Collection[int], lost: bool, committed: Mapping[int, int]
+    ) -> None:
+        """These are ours no longer; ``committed`` is what the broker took of them."""
+
+
+_FATAL = {
+    kafka_errors.TopicAuthorizationFailedError: (
+        "not allowed to read topic {topic!r}: Read and Describe on it are needed"
+    ),
+    kafka_errors.GroupAuthorizationFailedError: (
+        "not allowed to use consumer group {group!r}: Read on it is needed"
+    ),
+    kafka_errors.FencedInstanceIdError: (
+        "another instance has joined with the same group_instance_id: "
+        "each needs one of its own"
+    ),
+    kafka_errors.InconsistentGroupProtocolError: (
+        "the members of consumer group {group!r} use another way of assigning "
+        "partitions: stop them, or take a group of our own"
+    ),
+    kafka_errors.UnsupportedCodecError: (
+        "topic {topic!r} holds records whose compression is not installed here: {error}"
+    ),
+}
+
+_FATAL_AS_TOLD = (
+    kafka_errors.AuthorizationError,
+    kafka_errors.KafkaConfigurationError,
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.IllegalSaslStateError,
+    kafka_errors.UnsupportedVersionError,
+    kafka_errors.InvalidSessionTimeoutError,
+    kafka_errors.InvalidGroupIdError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.GroupMaxSizeReachedError,
+    kafka_errors.OffsetMetadataTooLargeError,
+    kafka_errors.InvalidCommitOffsetSizeError,
+)
+
+_REBALANCING = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+)
+
+
+class KafkaSource:
+    """A member of the consumer group, reading one topic.
+
+    Made only by ``connect`` outside of tests, since a failed constructor of
+    KafkaConsumer leaks a thread and a few descriptors, and some hang.
+    """
+
+    def __init__(
+        self,
+        settings: Kafka,
+        client_id: str,
+        events: RebalanceEvents,
+        consumer_class: Callable[..., Any] = kafka.KafkaConsumer,
+    ) -> None:
+        self._settings = settings
+        self._log = capture_log()
+        self._heartbeat: Any = None
+        began = time.monotonic()
+        try:
+            self._consumer = consumer_class(**consumer_settings(settings, client_id))
+        except kafka_errors.KafkaError as exc:
+            raise self._sorted(exc, self._log.reason(began)) from exc
+        except (OSError, ValueError, TypeError, AssertionError) as exc:
+            raise SourceFatal(f"[kafka.client]: {exc}") from exc
+        listener = _Listener(self._consumer, settings.topic, events)
+        self._consumer.subscribe([settings.topic], listener=listener)
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster's id, once known; the consumer has no public name for it."""
+        cluster = getattr(self._consumer, "_cluster", None)
+        return getattr(cluster, "cluster_id", None)
+
+    def poll(self, seconds: float) -> dict[int, list[Any]]:
+        """Records by partition, as soon as there are any; drives the membership.
+
+        Raises:
+            OffsetsGone, SourceTrouble, SourceBroken, SourceFatal
+        """
+        try:
+            found = self._consumer.poll(timeout_ms=seconds * 1000)
+        except kafka_errors.NoOffsetForPartitionError:
+            return {}  # a new partition: the owner seeks
+        except kafka_errors.OffsetOutOfRangeError as exc:
+            raise OffsetsGone({tp.partition: None for tp in exc.args[0]}) from exc
+        except kafka_errors.LogTruncationError as exc:
+            raise OffsetsGone(_divergence(exc.divergent_offsets)) from exc
+        except kafka_errors.KafkaError as exc:
+            raise self._sorted(exc) from exc
+        # whatever a record that cannot be decoded raises, the next poll never returns
+        except Exception as exc:
+            raise SourceBroken(f"{type(exc).__name__}: {exc}") from exc
+        return {tp.partition: records for tp, records in found.items()}
+
+    def pause_only(self, partitions: Collection[int]) -> None:
+        """Pause exactly these of the assigned partitions."""
+        assigned, paused = self._consumer.assignment(), self._consumer.paused()
+        wanted = {tp for tp in assigned if tp.partition in partitions}
+        if wanted - paused:
+            self._consumer.pause(*(wanted - paused))
+        if paused - wanted:
+            self._consumer.resume(*(paused - wanted))
+
+    def assigned(self) -> set[int]:
+        """Partitions that the consumer believes to be its own."""
+        return {tp.partition for tp in self._consumer.assignment()}
+
+    def committed(self, partition: int, seconds: float) -> int | None:
+        """The group's committed offset."""
+        ask = self._consumer.committed
+        offset = self._call(ask, self._tp(partition), timeout_ms=seconds * 1000)
+        return None if offset is None else int(offset)
+
+    def first_offset(self, partition: int, seconds: float) -> int:
+        """The oldest offset that the log still holds."""
+        return self._bound(self._consumer.beginning_offsets, partition, seconds)
+
+    def end_offset(self, partition: int, seconds: float) -> int:
+        """Where the next record will be written."""
+        return self._bound(self._consumer.end_offsets, partition, seconds)
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on from ``offset``; what was fetched already is forgotten."""
+        self._consumer.seek(self._tp(partition), offset)
+
+    def highwater(self, partition: int) -> int | None:
+        """End of the log as of the last fetch."""
+        mark = self._consumer.highwater(self._tp(partition))
+        return None if mark is None else int(mark)
+
+    def commit(self, offsets: Mapping[int, int], seconds: float) -> None:
+        """Commit and wait for the answer.
+
+        Raises:
+            CommitRefused, SourceTrouble, SourceBroken, SourceFatal
+        """
+        wanted = _offsets(self._settings.topic, offsets)
+        self._call(self._consumer.commit, wanted, timeout_ms=seconds * 1000)
+
+    def heartbeat_age(self) -> float:
+        """Seconds since a heartbeat was last sent: the only sign of being fenced."""
+        if self._heartbeat is None:
+            self._heartbeat = _heartbeat_metric(self._consumer.metrics(raw=True) or {})
+        return float(self._heartbeat.value()) if self._heartbeat is not None else 0.0
+
+    def recent_reason(self, moment: float) -> str | None:
+        """What kafka-python's log said of connections or the topic since ``moment``."""
+        about_topic = self._log.since(moment, "kafka.cluster")
+        return self._log.reason(moment) or (about_topic[-1] if about_topic else None)
+
+    def close(self, seconds: float) -> None:
+        """Leave the group; tells the listener, which commits a last time."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=seconds * 1000)
+        except kafka_errors.KafkaError as exc:
+            raise self._sorted(exc) from exc
+
+    def _bound(
+        self, ask: Callable[..., Mapping[Any, int]], partition: int, seconds: float
+    ) -> int:
+        wanted = self._tp(partition)
+        return int(self._call(ask, [wanted], timeout_ms=seconds * 1000)[wanted])
+
+    def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except kafka_errors.KafkaError as exc:
+            raise self._sorted(exc) from exc
+
+    def _tp(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._settings.topic, partition)
+
+    def _sorted(self, exc: Exception, reason: str | None = None) -> SourceError:
+        """The error of ours that says what can be done about ``exc``."""
+        cause = exc.args[0] if exc.args else None
+        for fatal, text in _FATAL.items():
+            if isinstance(exc, fatal) or isinstance(cause, fatal):
+                return SourceFatal(self._filled(text, exc))
+        if isinstance(exc, _FATAL_AS_TOLD):
+            return SourceFatal(_told(exc))
+        if isinstance(exc, _REBALANCING):
+            return CommitRefused(_told(exc))
+        text = f"{_told(exc)} ({reason})" if reason else _told(exc)
+        return SourceTrouble(text) if _is_retriable(exc) else SourceBroken(text)
+
+    def _filled(self, text: str, exc: Exception) -> str:
+        settings = self._settings
+        return text.format(
+            topic=settings.topic, group=settings.consumergroup, error=_told(exc)
+        )
+
+
+def connect(
+    settings: Kafka,
+    client_id: str,
+    events: RebalanceEvents,
+    beat: Callable[[], None] = lambda: None,
+    seconds: float = 5.0,
+) -> KafkaSource:
+    """Make a source as soon as one broker answers a probe.
+
+    Args:
+        beat: called between steps that may each take up to ``seconds``.
+
+    Raises:
+        SourceUnreachable: nothing was constructed, so nothing leaked.
+        SourceTrouble, SourceBroken, SourceFatal: the constructor failed.
+    """
+    capture_log()
+    refusals = []
+    for server in settings.servers:
+        beat()
+        error = probe_broker(server, settings.client, seconds)
+        if error is None:
+            beat()
+            return KafkaSource(settings, client_id, events)
+        refusals.append(f"{server}: {error}")
+    raise SourceUnreachable("no broker answers: " + "; ".join(refusals))
+
+
+class _Listener(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs on kafka-python's thread, where nothing may block and nothing may raise."""
+
+    def __init__(self, consumer: Any, topic: str, events: RebalanceEvents) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._events = events
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._events.on_assigned(_numbers(assigned))
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        partitions = _numbers(revoked)
+        offsets = self._events.committable(partitions)
+        taken = offsets if await self._commit(offsets) else {}
+        self._events.on_revoked(partitions, False, taken)
+
+    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self._events.on_revoked(_numbers(lost), True, {})
+
+    async def _commit(self, offsets: Mapping[int, int]) -> bool:
+        if not offsets:
+            return False
+        try:
+            await self._consumer.commit_async(_offsets(self._topic, offsets))
+        except kafka_errors.KafkaError:
+            return False  # the next owner repeats the work, and finds the copies there
+        return True
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted(tp.partition for tp in partitions)
+
+
+def _offsets(topic: str, offsets: Mapping[int, int]) -> dict[Any, Any]:
+    return {
+        TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+        for partition, offset in offsets.items()
+    }
+
+
+def _divergence(offsets: Mapping[Any, Any]) -> dict[int, int | None]:
+    return {
+        tp.partition: None if where is None else where.offset
+        for tp, where in offsets.items()
+    }
+
+
+def _is_retriable(exc: Exception) -> bool:
+    return bool(getattr(exc, "retriable", False))
+
+
+def _told(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__
+
+
+def _heartbeat_metric(metrics: Mapping[Any, Any]) -> Any:
+    for name, metric in metrics.items():
+        if name.name == "last-heartbeat-seconds-ago":
+            return metric
+    return None
