@@ -1,0 +1,111 @@
+"""What the answers of doors and pools say in their headers.
+
+Header lines are bytes and may hold raw latin-1 (dCache's ``Content-Location`` does), so
+nothing here trusts them to decode, and nothing is fatal: what cannot be read is absent.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dcmirror.core.checksums import parse_digest
+
+_ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
+_REASON = re.compile(r"[A-Za-z0-9 ,.;:'()/-]{1,80}\Z")
+_SECRET = re.compile(r"uuid|token|authz|http", re.IGNORECASE)
+_DATE = re.compile(r"(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d)")
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_WANTED = frozenset(
+    {
+        b"content-length",
+        b"digest",
+        b"repr-digest",
+        b"etag",
+        b"last-modified",
+        b"retry-after",
+    }
+)
+
+
+@dataclass(slots=True)
+class Headers:
+    """The last header block of an answer, as far as a copy needs it."""
+
+    status: int = 0
+    reason: str = ""
+    content_length: int | None = None
+    adler32: int | None = None
+    pnfsid: str | None = None
+    last_modified: float | None = None
+    retry_after: str | None = None
+
+
+def read_headers(lines: Iterable[bytes]) -> Headers:
+    """Read header lines as libcurl hands them over, interim answers (1xx) included."""
+    headers = Headers()
+    for line in lines:
+        if line[:5] == b"HTTP/":
+            headers = _read_status(line)
+            continue
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in _WANTED:
+            _take(headers, name, value.strip().decode("latin-1"))
+    return headers
+
+
+def _read_status(line: bytes) -> Headers:
+    parts = line.decode("latin-1").split(None, 2)
+    status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
+    return Headers(status, _safe_reason(parts[2]) if len(parts) > 2 else "")
+
+
+def _safe_reason(text: str) -> str:
+    """The reason phrase if it is plain words; never one that might hold a secret."""
+    text = text.strip()
+    return text if _REASON.match(text) and not _SECRET.search(text) else ""
+
+
+def _take(headers: Headers, name: bytes, value: str) -> None:
+    if name == b"content-length":
+        headers.content_length = int(value) if value.isdecimal() else None
+    elif name in (b"digest", b"repr-digest"):
+        # dCache 12 may answer Want-Digest under the other header's name.
+        found = parse_digest(value)
+        headers.adler32 = headers.adler32 if found is None else found
+    elif name == b"etag":
+        headers.pnfsid = pnfsid_of_etag(value)
+    elif name == b"last-modified":
+        headers.last_modified = _read_date(value)
+    else:
+        headers.retry_after = value
+
+
+def pnfsid_of_etag(etag: str) -> str | None:
+    """dCache's ETag is ``"<pnfsid>_<number>"``; other servers' ETags name no file."""
+    match = _ETAG.match(etag)
+    return match.group(1).upper() if match else None
+
+
+def _read_date(value: str) -> float | None:
+    """An HTTP date; email.utils would cost every worker a megabyte for it."""
+    match = _DATE.search(value)
+    if match is None:
+        return None
+    day, month, year, hour, minute, second = match.groups()
+    number = _MONTHS.find(month.capitalize()) // 3 + 1
+    fields = (int(year), number, int(day), int(hour), int(minute), int(second))
+    return float(calendar.timegm(fields)) if number else None
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """``Retry-After`` as seconds from ``now``, whether it is a number or a date."""
+    if value is None:
+        return None
+    if value.isdecimal():
+        return float(value)
+    at = _read_date(value)
+    return max(0.0, at - now) if at is not None else None

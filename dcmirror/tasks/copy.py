@@ -1,0 +1,457 @@
+"""One attempt to copy a file: look, claim, fetch, verify, publish (DESIGN 5.5 to 5.8).
+
+Runs in a worker, as a generator that yields what it waits for (a request, a pause, the
+publisher) and is sent what came of it, so that one loop drives many attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dcmirror.adapters.curl_transfer import Answer, Request
+from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.parts import Look as Seen
+from dcmirror.adapters.parts import Part, PartBusy, TargetChanged
+from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.jobs import (
+    AttemptResult,
+    CopyRecord,
+    Job,
+    Progress,
+    ResultKind,
+    Step,
+)
+from dcmirror.core.marks import Mark
+from dcmirror.core.verification import (
+    Body,
+    Held,
+    Look,
+    Source,
+    Verdict,
+    Wanted,
+    explain,
+    judge_body,
+    judge_body_by_source,
+    judge_held,
+    judge_source,
+)
+from dcmirror.core.wording import report_text
+from dcmirror.errors import UnsafePathError
+from dcmirror.settings import Settings
+from dcmirror.tasks.exchange import AttemptFailed, Exchange, Rules, destination_failed
+
+#: Pauses before each HEAD that asks for a digest the first answer did not have: 60 s.
+DIGEST_LADDER = (0.0, 1.0, 3.0, 10.0, 30.0, 16.0)
+#: Fetches of one attempt while the file under the path changes.
+_MAX_FETCHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait that long; 0 lets the other attempts go on."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Give the finished part to the publisher."""
+
+    part: Part
+    mark: Mark
+    mtime: float | None
+
+
+class PublishedLike(Protocol):
+    """What the publisher says of a part."""
+
+    @property
+    def error(self) -> OSError | None: ...
+    @property
+    def changed(self) -> bool: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def mark(self) -> Mark | None: ...
+
+
+Action = Request | Pause | Publish
+Reply = Answer | PublishedLike | None
+Attempt = Generator[Action, "Answer | PublishedLike | None", AttemptResult]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTools:
+    """What all attempts of a worker share.  ``clock`` is monotonic, ``wall`` is not."""
+
+    store: MirrorStore
+    rules: Rules
+    root: str
+    missing_digest: str
+    leaves_missing: bool
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    say: Callable[[Step], None]
+    digest_ladder: tuple[float, ...] = DIGEST_LADDER
+
+
+def tools_of(
+    settings: Settings,
+    store: MirrorStore,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+    say: Callable[[Step], None],
+) -> CopyTools:
+    """The tools that the settings ask for."""
+    source = settings.source
+    rules = Rules(
+        source.redirect_schemes, source.redirect_hosts, settings.dcache.timeout
+    )
+    return CopyTools(
+        store=store,
+        rules=rules,
+        root=str(settings.local.downloadfolder),
+        missing_digest=source.missing_digest,
+        leaves_missing=settings.destination.missing == "leave",
+        clock=clock,
+        wall=wall,
+        say=say,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A body that may be published, and as what."""
+
+    pnfsid: str | None
+    adler32: int
+    is_proved: bool
+    reason: str | None
+
+
+class CopyAttempt:
+    """One attempt of one job, from its first look to its result."""
+
+    def __init__(self, job: Job, tools: CopyTools, queued_ms: float) -> None:
+        self.job = job
+        self.tools = tools
+        self.phase = "queued"
+        self.phase_since = self.started_at = tools.wall()
+        self.wanted = Wanted(job.pnfsid, job.size)
+        self.exchange = Exchange(job, tools.rules, tools.wall, self.enter)
+        self.exchange.phases["queued"] = queued_ms
+        self.size = job.size
+        self.part: Part | None = None
+        self.target = f"{tools.root}/{job.relative}"
+
+    def enter(self, phase: str) -> None:
+        """The attempt waits for something else now."""
+        self.phase = phase
+        self.phase_since = self.tools.wall()
+
+    def progress(self, received: int) -> Progress:
+        """Where the attempt is; ``received`` bytes came of the running request."""
+        phase = self.phase
+        if received and phase in ("door", "pool_queue"):
+            phase = "data"
+        return Progress(self.job.task, phase, received, self.size, self.phase_since)
+
+    def run(self) -> Attempt:
+        """The attempt.  Closing the generator early removes its part."""
+        try:
+            return (yield from self._tries())
+        except AttemptFailed as exc:
+            return self._failed(exc.failure)
+        except TargetChanged:
+            return self._result(ResultKind.AGAIN)
+        except PartBusy as exc:
+            return self._result(ResultKind.BUSY, reason=str(exc))
+        except UnsafePathError as exc:
+            return self._failed(Failure(FailureClass.UNSAFE_PATH, str(exc)))
+        except OSError as exc:
+            return self._failed(destination_failed(exc).failure)
+        finally:
+            self._discard()
+
+    def _tries(self) -> Attempt:
+        for _ in range(_MAX_FETCHES):
+            seen = self.tools.store.look(self.job.relative)
+            result = yield from self._look(seen)
+            if result is None:
+                result = yield from self._fetch(seen)
+            if result is not None:
+                return result
+        raise AttemptFailed(
+            Failure(FailureClass.TRANSIENT, "the file changes while it is read")
+        )
+
+    # What the mirror has already (5.5)
+
+    def _look(self, seen: Seen) -> Generator[Action, Reply, AttemptResult | None]:
+        held = _held(self.job.known, seen)
+        leave = self.tools.leaves_missing
+        look = judge_held(self.wanted, held, exists=seen.exists, leave=leave)
+        if look is Look.FETCH:
+            return None
+        pnfsid = self.wanted.pnfsid
+        if look in (Look.ASK, Look.READ):
+            source = yield from self.exchange.head()
+            if held is None:
+                held = yield from self._read_local(seen, source)
+            look = judge_source(self.wanted, held, source, exists=seen.exists)
+            pnfsid = source.pnfsid or pnfsid
+            self._believe(source)
+        if look is Look.ADOPT and held is not None:
+            return self._adopt(seen, replace(held, pnfsid=pnfsid))
+        if look is Look.SUPERSEDED:
+            return self._result(ResultKind.SUPERSEDED, reason="mirrored already")
+        if look is Look.LEFT:
+            return self._result(ResultKind.LEFT, reason="removed from the mirror")
+        return None
+
+    def _believe(self, source: Source) -> None:
+        """The path is another file than the event's: that one is wanted from now on."""
+        if source.pnfsid is not None and source.pnfsid != self.wanted.pnfsid:
+            self.wanted = Wanted(source.pnfsid, source.size)
+
+    def _read_local(self, seen: Seen, source: Source) -> Generator[Action, Reply, Held]:
+        """An old copy without mark or row: only its own checksum can speak for it."""
+        computed = None
+        if seen.size == source.size and source.adler32 is not None:
+            self.enter("checksum")
+            began = self.tools.clock()
+            steps = self.tools.store.digest_steps(self.job.relative, seen)
+            for value in steps:
+                computed = value
+                yield Pause()
+            self._spend("checksum", began)
+        return Held(None, seen.size, computed, verified=True)
+
+    def _adopt(self, seen: Seen, held: Held) -> AttemptResult:
+        if self.job.known is None:
+            self.tools.store.sync_directories(self.job.relative)
+        copy = self._record(held.pnfsid, held.size, held.adler32, seen.mtime_ns)
+        copy = replace(copy, verified=held.verified)
+        return self._result(ResultKind.ADOPTED, copy=copy)
+
+    # The bytes (5.6 and 5.7)
+
+    def _fetch(self, seen: Seen) -> Generator[Action, Reply, AttemptResult | None]:
+        """Fetch and publish; None: start again, the path is another file by now."""
+        self.part = self.tools.store.claim(self.job.relative, seen)
+        self._say("copy_init", f"Creating destination file {self.target}.part")
+        self._say("copy_start", f"Getting data from {self.job.url}")
+        began = self.tools.clock()
+        answer = yield from self.exchange.get(self.part.write, self.wanted.size)
+        seconds = self.tools.clock() - began
+        self.size = answer.received
+        verified = yield from self._verify(answer)
+        if verified is None:
+            self._discard()
+            superseded = self._superseded()
+            return superseded
+        return (yield from self._publish(answer, verified, seconds))
+
+    def _superseded(self) -> AttemptResult | None:
+        """Whether the file that the path is by now has been mirrored already."""
+        mark = self.tools.store.look(self.job.relative).mark
+        if mark is None or mark.pnfsid is None or mark.pnfsid != self.wanted.pnfsid:
+            return None
+        return self._result(ResultKind.SUPERSEDED, reason="a newer upload is mirrored")
+
+    def _verify(self, answer: Answer) -> Generator[Action, Reply, _Verified | None]:
+        """What the body may be published as; None if the path is another file."""
+        body = Body(answer.received, answer.adler32, answer.headers.adler32)
+        verdict = judge_body(self.wanted, body)
+        source = Source()
+        if verdict is Verdict.ASK:
+            source = yield from self.exchange.head("checksum")
+            verdict = judge_body_by_source(self.wanted, body, source)
+        if verdict is Verdict.NO_DIGEST and self.tools.missing_digest != "accept":
+            source, verdict = yield from self._await_digest(body, source)
+        if verdict is Verdict.NO_DIGEST:
+            return self._unproved(body, source)
+        if verdict is Verdict.OTHER:
+            self._believe(source)
+            return None
+        if verdict is not Verdict.GOOD:
+            raise self._mismatch(verdict, body, source)
+        return self._verified(body, source, is_proved=True)
+
+    def _await_digest(
+        self, body: Body, source: Source
+    ) -> Generator[Action, Reply, tuple[Source, Verdict]]:
+        verdict = Verdict.NO_DIGEST
+        began = self.tools.clock()
+        for seconds in self.tools.digest_ladder:
+            self.enter("checksum")
+            yield Pause(seconds)
+            source = yield from self.exchange.head("checksum")
+            if source.size is None:
+                source = replace(source, size=body.received)
+            verdict = judge_body_by_source(self.wanted, body, source)
+            if verdict is not Verdict.NO_DIGEST:
+                break
+        self.exchange.phases["checksum"] = (self.tools.clock() - began) * 1000
+        return source, verdict
+
+    def _unproved(self, body: Body, source: Source) -> _Verified:
+        if self.tools.missing_digest == "fail":
+            text = "the source has no Adler-32 of it (missing_digest = fail)"
+            raise AttemptFailed(
+                Failure(
+                    FailureClass.NO_DIGEST,
+                    text,
+                    host=self.exchange.door.name,
+                    received=body.received,
+                    adler32_computed=body.computed,
+                )
+            )
+        return self._verified(body, source, is_proved=False)
+
+    def _verified(self, body: Body, source: Source, *, is_proved: bool) -> _Verified:
+        differs = self.wanted.size not in (None, body.received)
+        return _Verified(
+            source.pnfsid or self.wanted.pnfsid,
+            body.computed,
+            is_proved,
+            "size_differs_from_event" if differs else None,
+        )
+
+    def _mismatch(self, verdict: Verdict, body: Body, source: Source) -> AttemptFailed:
+        is_size = verdict is Verdict.WRONG_SIZE
+        expected = body.digest if source.adler32 is None else source.adler32
+        return AttemptFailed(
+            Failure(
+                FailureClass.SIZE if is_size else FailureClass.CHECKSUM,
+                explain(self.wanted, body, source),
+                host=(self.exchange.pool or self.exchange.door).name,
+                received=body.received,
+                adler32_expected=expected,
+                adler32_computed=body.computed,
+            )
+        )
+
+    # Its name (5.8)
+
+    def _publish(
+        self, answer: Answer, verified: _Verified, seconds: float
+    ) -> Generator[Action, Reply, AttemptResult]:
+        part, self.part = self.part, None
+        assert part is not None
+        mtime = self.job.event_time or answer.headers.last_modified or self.tools.wall()
+        mark = Mark(
+            verified.pnfsid,
+            verified.adler32,
+            verified.is_proved,
+            answer.received,
+            0,
+            self.job.event_time,
+        )
+        self.enter("publish")
+        published = yield Publish(part, mark, mtime)
+        assert published is not None
+        assert not isinstance(published, Answer)
+        self.exchange.phases["publish"] = published.seconds * 1000
+        if published.error is not None:
+            raise destination_failed(published.error, answer.received)
+        if published.changed:
+            return self._result(ResultKind.AGAIN)
+        self._tell(answer.received, seconds, verified)
+        mtime_ns = published.mark.mtime_ns if published.mark else 0
+        copy = self._record(
+            verified.pnfsid, answer.received, verified.adler32, mtime_ns
+        )
+        copy = replace(copy, verified=verified.is_proved)
+        return self._result(ResultKind.MIRRORED, copy=copy, reason=verified.reason)
+
+    def _tell(self, size: int, seconds: float, verified: _Verified) -> None:
+        word = "OK" if verified.is_proved else "none"
+        text = f"{self.job.url} to {self.target} (checksum validation: {word})"
+        self._say("copy_over", text)
+        self._say("copy_report", report_text(size, seconds))
+
+    # Words and values
+
+    def _say(self, name: str, text: str) -> None:
+        self.tools.say(Step(self.job.task, name, self.tools.wall(), text))
+
+    def _spend(self, phase: str, began: float) -> None:
+        self.exchange.phases[phase] = (self.tools.clock() - began) * 1000
+
+    def _discard(self) -> None:
+        part, self.part = self.part, None
+        if part is not None:
+            part.discard()
+
+    def _record(
+        self, pnfsid: str | None, size: int, adler32: int | None, mtime_ns: int
+    ) -> CopyRecord:
+        job = self.job
+        origin = job.origin
+        return CopyRecord(
+            relative=job.relative,
+            path=job.path,
+            pnfsid=pnfsid,
+            size=size,
+            adler32=adler32,
+            verified=True,
+            mtime_ns=mtime_ns,
+            copied_at=self.tools.wall(),
+            event_time=job.event_time,
+            topic=origin.topic if origin else None,
+            partition=origin.partition if origin else None,
+            offset=origin.offset if origin else None,
+        )
+
+    def _failed(self, failure: Failure) -> AttemptResult:
+        return self._result(ResultKind.FAILED, failure=failure)
+
+    def park(self) -> AttemptResult:
+        """The result of an attempt that is given back unfinished."""
+        return self._result(ResultKind.PARKED)
+
+    def crash(self, error: BaseException) -> AttemptResult:
+        """The result of an attempt that met a bug of ours (G6)."""
+        text = f"{type(error).__name__}: {error}"
+        return self._failed(Failure(FailureClass.TRANSIENT, text))
+
+    def _result(
+        self,
+        kind: ResultKind,
+        *,
+        copy: CopyRecord | None = None,
+        failure: Failure | None = None,
+        reason: str | None = None,
+    ) -> AttemptResult:
+        exchange = self.exchange
+        return AttemptResult(
+            task=self.job.task,
+            kind=kind,
+            started_at=self.started_at,
+            ended_at=self.tools.wall(),
+            copy=copy,
+            failure=failure,
+            bytes_received=exchange.received,
+            requests=exchange.requests,
+            connections=exchange.connections,
+            door_host=exchange.door.name,
+            pool_host=exchange.pool.name if exchange.pool else None,
+            http_status=exchange.http_status,
+            reason=reason,
+            phases=exchange.phases,
+        )
+
+
+def _held(known: CopyRecord | None, seen: Seen) -> Held | None:
+    """The mark, else the catalogue's row if it speaks of what is there (or was)."""
+    if seen.mark is not None:
+        mark = seen.mark
+        return Held(mark.pnfsid, mark.size, mark.adler32, mark.verified)
+    if known is None:
+        return None
+    if seen.exists and (known.size, known.mtime_ns) != (seen.size, seen.mtime_ns):
+        return None
+    return Held(known.pnfsid, known.size, known.adler32, known.verified)

@@ -1,0 +1,214 @@
+"""The requests of one attempt: from the door to the bytes, hop by hop (DESIGN 5.6).
+
+Runs in a worker.  Generators: they yield a ``Request`` and get its ``Answer`` back, so
+that the loop can drive several attempts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from dcmirror.adapters.curl_transfer import Answer, Request, Write
+from dcmirror.adapters.webdav import retry_after_seconds
+from dcmirror.core import diagnosis
+from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.jobs import Job
+from dcmirror.core.policy import (
+    MAX_HOPS,
+    Place,
+    check_redirect,
+    is_local_door,
+    place_of,
+)
+from dcmirror.core.verification import Source
+from dcmirror.errors import DcmirrorError
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_HEAD = frozenset({405, 501})
+
+
+class AttemptFailed(DcmirrorError):
+    """This attempt is over; ``failure`` says why and whose fault it is."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that rule an exchange."""
+
+    redirect_schemes: Sequence[str]
+    redirect_hosts: Sequence[str]
+    timeout: float
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What one attempt asked, whom, and how long each part of it took."""
+
+    job: Job
+    rules: Rules
+    wall: Callable[[], float]
+    enter: Callable[[str], None]
+    door: Place = field(init=False)
+    pool: Place | None = None
+    requests: int = 0
+    connections: int = 0
+    http_status: int | None = None
+    received: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+    _door_ip: str | None = None
+    _spent_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        place = place_of(self.job.url)
+        if place is None:
+            raise _failed(FailureClass.TRANSIENT, f"not a URL: {self.job.url}")
+        self.door = place
+
+    def head(self, phase: str = "door") -> Generator[Request, Answer, Source]:
+        """Ask the door what the file is now."""
+        self.enter(phase)
+        answer = yield Request(self.job.url, at_door=True)
+        self._count(answer, at_door=True, phase=phase)
+        status = answer.headers.status
+        if status in _NO_HEAD:
+            return Source()
+        if answer.curl_code or status != 200:
+            raise self._failure(answer, self.door, at_door=True)
+        headers = answer.headers
+        return Source(headers.pnfsid, headers.content_length, headers.adler32)
+
+    def get(
+        self, write: Write, most_bytes: int | None
+    ) -> Generator[Request, Answer, Answer]:
+        """Fetch the file; returns the answer that carried the whole body."""
+        url, place, at_door = self.job.url, self.door, True
+        for _ in range(MAX_HOPS + 1):
+            self.enter("door" if at_door else "pool_queue")
+            answer = yield self._request(url, at_door, write, most_bytes)
+            self._count(answer, at_door=at_door)
+            status = answer.headers.status
+            if answer.curl_code or answer.refusal:
+                raise self._failure(answer, place, at_door=at_door)
+            if status == 200:
+                return answer
+            url, place, at_door = self._next(answer, place, at_door=at_door)
+        raise _failed(
+            FailureClass.REDIRECT, f"more than {MAX_HOPS} redirects", place.name, status
+        )
+
+    def _request(
+        self, url: str, at_door: bool, write: Write, most_bytes: int | None
+    ) -> Request:
+        timeout = self.rules.timeout
+        left = timeout - self._spent_seconds if timeout > 0 else None
+        # The name was checked already; this is about what it resolves to.
+        is_strict = not at_door and not is_local_door(self.job.url, self._door_ip)
+        return Request(url, at_door, write, most_bytes, left, is_strict)
+
+    def _next(
+        self, answer: Answer, place: Place, *, at_door: bool
+    ) -> tuple[str, Place, bool]:
+        """Where a redirect leads; a stale one-time id leads back to the door."""
+        status = answer.headers.status
+        if status == 400 and not at_door:
+            return self.job.url, self.door, True
+        if status not in _REDIRECTS or not answer.location:
+            raise self._failure(answer, place, at_door=at_door)
+        if at_door:
+            self._door_ip = answer.ip
+        target = place_of(answer.location)
+        if target == self.door:
+            return (answer.location if at_door else self.job.url), self.door, True
+        refusal = check_redirect(
+            self.job.url,
+            answer.location,
+            self.rules.redirect_schemes,
+            self.rules.redirect_hosts,
+            door_ip=self._door_ip,
+        )
+        if refusal is not None or target is None:
+            raise _failed(FailureClass.REDIRECT, refusal or "", place.name, status)
+        self.pool = target
+        return answer.location, target, False
+
+    def _count(
+        self, answer: Answer, *, at_door: bool, phase: str | None = None
+    ) -> None:
+        self.requests += 1
+        self.connections += answer.connections
+        self.received += answer.received
+        self.http_status = answer.headers.status or None
+        self._spend("connect", answer.connect_ms)
+        self._spend("tls", answer.tls_ms)
+        first = answer.first_byte_ms or answer.total_ms
+        waited = max(0.0, first - answer.ready_ms)
+        self._spend(phase or ("door" if at_door else "pool_queue"), waited)
+        if answer.headers.status == 200 and phase is None:
+            self._spend("data", answer.total_ms - first)
+        self._spent_seconds += max(0.0, answer.total_ms - waited) / 1000
+
+    def _spend(self, phase: str, milliseconds: float) -> None:
+        if milliseconds > 0:
+            self.phases[phase] = self.phases.get(phase, 0.0) + milliseconds
+
+    def _failure(self, answer: Answer, place: Place, *, at_door: bool) -> AttemptFailed:
+        if answer.refusal is not None:
+            return _failed(FailureClass.REDIRECT, answer.refusal, place.name)
+        if answer.error is not None:
+            return destination_failed(answer.error, answer.received)
+        if answer.curl_code:
+            return self._curl_failure(answer, place, at_door)
+        headers = answer.headers
+        reason = f" {headers.reason}" if headers.reason else ""
+        return AttemptFailed(
+            Failure(
+                diagnosis.of_status(headers.status, at_door=at_door),
+                f"HTTP {headers.status}{reason}",
+                host=place.name,
+                http_status=headers.status,
+                retry_after=retry_after_seconds(headers.retry_after, self.wall()),
+            )
+        )
+
+    def _curl_failure(
+        self, answer: Answer, place: Place, at_door: bool
+    ) -> AttemptFailed:
+        code, message = answer.curl_code, answer.message
+        failure_class = diagnosis.of_curl(
+            code, message, at_door=at_door, is_connected=answer.is_connected
+        )
+        if code == diagnosis.CURL_WRITE:
+            failure_class = FailureClass.SIZE
+            message = "more bytes than expected"
+        return AttemptFailed(
+            Failure(
+                failure_class,
+                message or f"curl error {code}",
+                host=place.name,
+                http_status=answer.headers.status or None,
+                curl_code=code,
+                received=answer.received,
+            )
+        )
+
+
+def destination_failed(error: OSError, received: int | None = None) -> AttemptFailed:
+    """The mirror does not take what came."""
+    failure_class = diagnosis.of_errno(error.errno)
+    text = error.strerror or str(error)
+    message = f"cannot write in the mirror: {text}"
+    return AttemptFailed(Failure(failure_class, message, received=received))
+
+
+def _failed(
+    failure_class: FailureClass,
+    message: str,
+    host: str | None = None,
+    status: int | None = None,
+) -> AttemptFailed:
+    return AttemptFailed(Failure(failure_class, message, host=host, http_status=status))
