@@ -13,8 +13,9 @@ MEANINGS = {
     ExitStatus.CHILDREN_DYING: "a child died five times without having done anything",
     ExitStatus.LOCKED: "another instance holds the lock",
     ExitStatus.INTAKE: "Kafka is out of reach, or its reader is stuck",
-    ExitStatus.CREDENTIAL: "the proxy, the CA directory or the door's consent",
+    ExitStatus.CREDENTIAL: "proxy or CA directory, or the door refuses our identity",
     ExitStatus.DIRECTORY: "the mirror or the state directory cannot be used",
+    ExitStatus.DOOR: "the door is out of reach or does not show the folder",
     ExitStatus.ROWS_REMAIN: "rows remain in failed.csv",
     ExitStatus.SECOND_TERM: "a second TERM: stopped at once",
 }
@@ -34,6 +35,7 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.INTAKE,
         _S.CREDENTIAL,
         _S.DIRECTORY,
+        _S.DOOR,
     ),
 }
 

@@ -22,6 +22,7 @@ class ExitStatus(IntEnum):
     INTAKE = 11
     CREDENTIAL = 12
     DIRECTORY = 13
+    DOOR = 14
     ROWS_REMAIN = 20
     SECOND_TERM = 143
 

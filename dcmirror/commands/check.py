@@ -1,0 +1,120 @@
+"""``dcmirror check``: everything that a start needs, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcmirror import config
+from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.state_directory import resolve
+from dcmirror.commands.check_local import (
+    check_cas,
+    check_failed_csv,
+    check_mirror,
+    check_proxy,
+    check_state,
+)
+from dcmirror.commands.check_report import (
+    Finding,
+    Result,
+    as_json,
+    exit_status,
+    fail,
+    ok,
+)
+from dcmirror.core.filters import Rules
+from dcmirror.errors import ConfigError, DirectoryError, ExitStatus
+from dcmirror.settings import Settings
+
+_DEADLINE = 10.0  # seconds for each single probe
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What the command line says; ``echo`` prints a line."""
+
+    config_path: Path
+    environ: Mapping[str, str]
+    echo: Callable[[str], None]
+    instance: str | None = None
+    file: str | None = None
+    as_json: bool = False
+    verbosity: int = 0
+    probe_seconds: float = _DEADLINE
+
+
+def check(options: CheckOptions) -> ExitStatus:
+    """Look at one thing after the other, and print each line as soon as it is known."""
+    findings = []
+    for finding in _findings(options):
+        findings.append(finding)
+        is_wanted = options.verbosity >= 0 or finding.result is not Result.OK
+        if is_wanted and not options.as_json:
+            options.echo(finding.line)
+    if options.as_json:
+        options.echo(as_json(findings))
+    return exit_status(findings)
+
+
+def _findings(options: CheckOptions) -> Iterator[Finding]:
+    try:
+        settings = config.load(options.config_path, options.environ)
+        Rules.parse(settings.filter.rules)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield fail("configuration", ExitStatus.BAD_CONFIGURATION, line)
+        return
+    yield ok("configuration", str(options.config_path))
+    yield from _credential(options, settings)
+    yield from _kafka(options, settings)
+    yield from _source(options, settings)
+    yield from check_mirror(settings)
+    yield from _books(options, settings)
+
+
+def _proxy(options: CheckOptions, settings: Settings) -> Path:
+    return settings.local.proxy or default_proxy(options.environ, os.getuid())
+
+
+def _capath(options: CheckOptions, settings: Settings) -> Path:
+    return settings.local.capath or default_capath(options.environ)
+
+
+def _credential(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
+    yield check_proxy(_proxy(options, settings), time.time())
+    yield check_cas(_capath(options, settings))
+
+
+def _kafka(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
+    from dcmirror.commands.check_kafka import check_kafka
+
+    yield from check_kafka(settings, options.probe_seconds)
+
+
+def _source(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
+    from dcmirror.adapters.curl_probe import Prober
+    from dcmirror.commands.check_door import check_door, check_file
+
+    proxy = _proxy(options, settings)
+    prober = Prober(
+        proxy if os.access(proxy, os.R_OK) else None,
+        _capath(options, settings),
+        options.probe_seconds,
+    )
+    yield check_door(settings, prober)
+    if options.file is not None:
+        yield from check_file(settings, prober, options.file)
+
+
+def _books(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
+    try:
+        state = resolve(settings, options.instance, options.environ)
+    except DirectoryError as error:
+        yield fail("state directory", ExitStatus.DIRECTORY, str(error))
+        return
+    yield from check_state(state, settings.journal.max_bytes)
+    yield check_failed_csv(settings.local.failedtasksfile or state / "failed.csv")

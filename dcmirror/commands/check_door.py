@@ -1,0 +1,155 @@
+"""What ``dcmirror check`` asks of the door, and of the pool that it redirects to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dcmirror.adapters.curl_probe import ProbeAnswer, Prober
+from dcmirror.commands.check_report import Finding, fail, ok, size, warn
+from dcmirror.core import diagnosis
+from dcmirror.core.failures import FailureClass
+from dcmirror.core.paths import PathMap
+from dcmirror.core.policy import MAX_HOPS, check_redirect, place_of
+from dcmirror.errors import ExitStatus, UnsafePathError
+from dcmirror.settings import Settings
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REMEDIES = {
+    401: "have this proxy's identity (or VO) mapped to a user of the source",
+    403: "have that user given the right to read there",
+    404: "look at [dcache] url, pool and folder: "
+    "url + (folder below pool) is where the door should show it",
+    429: "wait: the door blocks this address after too many errors",
+}
+
+
+def check_door(settings: Settings, prober: Prober) -> Finding:
+    """PROPFIND of ``folder``."""
+    paths = _paths(settings)
+    try:
+        url = paths.url(paths.root)
+    except UnsafePathError:  # folder is pool itself
+        url = f"{settings.dcache.url.rstrip('/')}/"
+    return ask_folder(url, prober)
+
+
+def _paths(settings: Settings) -> PathMap:
+    return PathMap(settings.dcache.url, settings.dcache.pool, settings.dcache.folder)
+
+
+def ask_folder(url: str, prober: Prober) -> Finding:
+    """What the door says of a directory."""
+    answer = prober.propfind(url)
+    milliseconds = round(answer.seconds * 1000)
+    if answer.curl_code:
+        return _unreachable("door", url, answer)
+    status = answer.headers.status
+    if status == 207:
+        return ok("door", f"{url}: shows the folder ({milliseconds} ms)")
+    if status in (405, 501):
+        text = f"{url}: answers, but knows no PROPFIND (status {status})"
+        return warn("door", text, "the folder could not be looked at")
+    return _refused("door", url, status)
+
+
+def _refused(name: str, url: str, status: int) -> Finding:
+    is_ours = diagnosis.of_status(status) in (
+        FailureClass.CREDENTIAL,
+        FailureClass.FORBIDDEN,
+    )
+    kind = ExitStatus.CREDENTIAL if is_ours else ExitStatus.DOOR
+    text = f"{url}: status {status}"
+    return fail(name, kind, text, _REMEDIES.get(status, "ask the door's operator"))
+
+
+def _unreachable(name: str, url: str, answer: ProbeAnswer) -> Finding:
+    """A request that had no answer: name, network, their certificate or ours."""
+    code, message = answer.curl_code, answer.message
+    kind = diagnosis.of_curl(code, message, is_connected=answer.is_connected)
+    text = f"{url}: {message}"
+    if code == diagnosis.CURL_PEER_CERTIFICATE:
+        remedy = "look at [local] capath, and at the certificate of the server"
+        return fail(name, ExitStatus.CREDENTIAL, text, remedy)
+    if kind is FailureClass.CREDENTIAL:
+        remedy = "the server refuses our certificate: look at the proxy"
+        return fail(name, ExitStatus.CREDENTIAL, text, remedy)
+    if code == diagnosis.CURL_RESOLVE:
+        return fail(name, ExitStatus.DOOR, text, "look at [dcache] url and at the DNS")
+    return fail(name, ExitStatus.DOOR, text, "is it up, and does a firewall let us by?")
+
+
+def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Finding]:
+    """Ask for one file as a transfer would, and leave after its first bytes."""
+    paths = _paths(settings)
+    relative = paths.relative(path)
+    if relative is None:
+        text = f"{path}: not below {paths.root}"
+        yield fail("file", ExitStatus.BAD_CONFIGURATION, text, "name one that is")
+        return
+    answer = prober.get(paths.url(path), at_door=True)
+    if answer.curl_code:
+        yield _unreachable("file", path, answer)
+    elif answer.headers.status == 200:
+        yield ok("file", f"{path}: the door sends it itself, {_size(answer)}")
+        yield _judge_digest(answer)
+    elif answer.headers.status in _REDIRECTS and answer.location:
+        yield from _follow(settings, prober, answer)
+    else:
+        yield _refused("file", path, answer.headers.status)
+
+
+def _follow(
+    settings: Settings, prober: Prober, answer: ProbeAnswer
+) -> Iterator[Finding]:
+    """Go where the door sends us, as far as policy allows."""
+    door_ip = answer.ip
+    for _ in range(MAX_HOPS):
+        location = answer.location or ""
+        place = place_of(location)
+        name = f"{place.scheme}://{place.name}" if place else "an unreadable place"
+        refusal = check_redirect(
+            settings.dcache.url,
+            location,
+            settings.source.redirect_schemes,
+            settings.source.redirect_hosts,
+            door_ip=door_ip,
+        )
+        if refusal:
+            remedy = "look at [source] redirect_schemes and redirect_hosts"
+            yield fail("redirect", ExitStatus.DOOR, refusal, remedy)
+            return
+        yield _judge_scheme(name)
+        answer = prober.get(location, at_door=False)
+        if answer.headers.status not in _REDIRECTS or answer.curl_code:
+            yield from _judge_pool(name, answer)
+            return
+    yield fail("redirect", ExitStatus.DOOR, f"more than {MAX_HOPS} hops", "")
+
+
+def _judge_scheme(name: str) -> Finding:
+    if name.startswith("http:"):
+        remedy = "have the source encrypt transfers, if that matters"
+        return warn("redirect", f"to {name}: data travel in clear", remedy)
+    return ok("redirect", f"to {name}")
+
+
+def _judge_pool(name: str, answer: ProbeAnswer) -> Iterator[Finding]:
+    if answer.curl_code:
+        yield _unreachable("pool", name, answer)
+    elif answer.headers.status != 200:
+        yield fail("pool", ExitStatus.DOOR, f"{name}: status {answer.headers.status}")
+    else:
+        yield ok("pool", f"{name}: sends {_size(answer)}")
+        yield _judge_digest(answer)
+
+
+def _judge_digest(answer: ProbeAnswer) -> Finding:
+    if answer.headers.adler32 is None:
+        remedy = 'see [source] missing_digest; the source should compute "adler32"'
+        return warn("digest", "no Adler-32 came with the file", remedy)
+    return ok("digest", "Adler-32 comes with the file")
+
+
+def _size(answer: ProbeAnswer) -> str:
+    length = answer.headers.content_length
+    return "a file of unknown size" if length is None else size(length)
