@@ -219,6 +219,7 @@ def _refusing_socket() -> socket.socket:
 
 
 if __name__ == "__main__":
-    from dcmirror.testing.fake_process import main  # the server side of fake_client
+    # here alone, since that module needs this one
+    from dcmirror.testing.fake_process import main
 
     main()
