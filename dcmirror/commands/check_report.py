@@ -16,7 +16,6 @@ class Result(StrEnum):
     OK = "OK"
     WARN = "WARN"
     FAIL = "FAIL"
-    SKIP = "SKIP"  # could not be looked at, because of something that failed before
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,6 @@ def ok(name: str, text: str) -> Finding:
 def warn(name: str, text: str, remedy: str = "") -> Finding:
     """It works, but somebody should look at it."""
     return Finding(name, Result.WARN, text, remedy)
-
-
-def skip(name: str, text: str) -> Finding:
-    """Nothing can be said."""
-    return Finding(name, Result.SKIP, text)
 
 
 def fail(name: str, status: ExitStatus, text: str, remedy: str = "") -> Finding:
