@@ -18,6 +18,8 @@ from servers.ladder import Ladder, Unavailable, check_docker
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
     from servers.kafka import Kafka, LocalKafka
+    from servers.nginx import Nginx
+    from servers.xrootd import XRootD
 
 SERVERS = {
     "kafka": ("kafka", "kafka_tls", "private_kafka"),
@@ -131,3 +133,30 @@ def private_kafka(
     yield start
     for broker in brokers:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def xrootd(pki: Pki) -> Iterator[XRootD]:
+    """A grid door: ``url``, ``upload(path, data)``; proxies and Adler-32 digests."""
+    from servers import xrootd as launcher
+
+    door = LADDER.climb("xrootd", local=lambda: launcher.start_local(pki))
+    yield door
+    door.close()
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Nginx]:
+    """``url`` answers itself, ``door_url`` redirects to pools; user certificates."""
+    from servers import nginx as launcher
+
+    directory = tmp_path_factory.mktemp("nginx")
+    server = LADDER.climb("nginx", local=lambda: launcher.start_local(directory, pki))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def nginx_door(nginx: Nginx) -> Nginx:
+    """The same server, for who means its ``door_url``."""
+    return nginx

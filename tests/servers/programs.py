@@ -9,19 +9,32 @@ from pathlib import Path
 
 
 class Program:
-    """One server process, its log file beside it."""
+    """One server process, its log file beside it.
 
-    def __init__(self, arguments: Sequence[str], directory: Path, log: Path) -> None:
-        self.arguments = [*_leash(), *arguments]
+    Args:
+        user: runs as this user, where we are root; our own one otherwise.
+        prefix: a command that ends by executing the one after it.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        log: Path,
+        *,
+        user: str | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.arguments = [*prefix, *_leash(user), *arguments]
         self.directory, self.log = directory, log
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, stdin: int = subprocess.DEVNULL) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments,
                 cwd=self.directory,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -58,7 +71,13 @@ class Program:
         return self.log.read_text(errors="replace")[-characters:]
 
 
-def _leash() -> list[str]:
-    """A prefix that ends the program when the test run is killed."""
+def _leash(user: str | None) -> list[str]:
+    """A prefix that ends the program when the test run is killed.
+
+    It comes last, and changes the user itself: a change of user clears the setting.
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    if setpriv is None:
+        return []
+    identity = ["--reuid", user, "--regid", user, "--clear-groups"] if user else []
+    return [setpriv, *identity, "--pdeathsig", "KILL", "--"]
