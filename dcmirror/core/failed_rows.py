@@ -142,7 +142,10 @@ def _cell(row: FailedRow, column: str) -> str:
 
 
 def _time_text(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return ""  # an event's own idea of time may be absurd
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

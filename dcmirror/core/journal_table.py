@@ -1,0 +1,286 @@
+"""The journal's vocabulary: every field and every action, once, with its prose.
+
+The builders in ``journal_events`` can emit nothing else; the index template and the man
+page of events are made from it.  Names and types are those of the Elastic Common Schema
+where it has them, else below ``dcmirror``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TRANSFER = "dcmirror.transfer"
+HEALTH = "dcmirror.health"
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "@timestamp": ("date", "When it happened, UTC."),
+    "log.level": ("keyword", "debug, info, warning or error."),
+    "message": ("match_only_text", "The event in a sentence."),
+    "ecs.version": ("keyword", "Version of the schema."),
+    "data_stream.type": ("constant_keyword", "logs"),
+    "data_stream.dataset": ("constant_keyword", f"{TRANSFER} or {HEALTH}."),
+    "data_stream.namespace": ("constant_keyword", "default"),
+    "event.kind": ("keyword", "event, or metric for health."),
+    "event.category": ("keyword", "file or process."),
+    "event.type": ("keyword", "creation, info, start, end, error or denied."),
+    "event.action": ("keyword", "What happened; one of the actions below."),
+    "event.outcome": ("keyword", "success, failure or unknown."),
+    "event.reason": ("keyword", "Why, in one word or a few."),
+    "event.duration": ("long", "Nanoseconds."),
+    "event.start": ("date", "When the attempt began."),
+    "event.end": ("date", "When it ended."),
+    "event.id": ("keyword", "Name of this event; the same in a second copy of it."),
+    "host.name": ("keyword", "Where dcmirror runs."),
+    "process.pid": ("long", "The supervisor's process."),
+    "process.name": ("keyword", "dcmirror and its command."),
+    "service.name": ("keyword", "dcmirror"),
+    "service.version": ("keyword", "Its version."),
+    "service.node.name": ("keyword", "The instance."),
+    "file.path": ("keyword", "Path in the namespace, as in dCache's event."),
+    "file.name": ("keyword", "Its last component."),
+    "file.size": ("long", "Bytes."),
+    "url.full": ("keyword", "The door's URL, without user and query."),
+    "url.scheme": ("keyword", "https"),
+    "url.domain": ("keyword", "Host of the door."),
+    "url.port": ("long", "Port of the door."),
+    "url.path": ("keyword", "Path at the door."),
+    "http.response.status_code": ("long", "The last answer's status."),
+    "source.address": ("keyword", "host:port that sent the data, or that failed."),
+    "destination.address": ("keyword", "Host that holds the mirror."),
+    "error.type": ("keyword", "Failure class."),
+    "error.code": ("keyword", "curl's error number."),
+    "error.message": ("match_only_text", "What went wrong."),
+    "dcmirror.transfer.id": ("keyword", "UUID of the task, as in the human log."),
+    "dcmirror.transfer.kind": (
+        "keyword",
+        "What made it a job: trigger, net, hint, ...",
+    ),
+    "dcmirror.transfer.relative": ("keyword", "Path below the mirror."),
+    "dcmirror.transfer.attempt": ("long", "Number of the attempt, from 1."),
+    "dcmirror.transfer.attempts_max": ("long", "Attempts before it is given up."),
+    "dcmirror.transfer.bytes": ("long", "Bytes received."),
+    "dcmirror.transfer.throughput_bps": ("long", "Bits per second while data came."),
+    "dcmirror.transfer.queue_ms": ("float", "Wait in the worker before the attempt."),
+    "dcmirror.transfer.requests": ("long", "HTTP requests of the attempt."),
+    "dcmirror.transfer.connections": ("long", "Connections it had to open."),
+    "dcmirror.transfer.state": ("keyword", "mirrored, adopted, failed, skipped, ..."),
+    "dcmirror.transfer.step": ("keyword", "copy_init, copy_start, copy_run, ..."),
+    "dcmirror.transfer.error_scope": (
+        "keyword",
+        "Whose side the failure is on: source, destination, transfer or local.",
+    ),
+    "dcmirror.transfer.phases.connect": ("float", "Milliseconds to connect."),
+    "dcmirror.transfer.phases.tls": ("float", "Milliseconds of TLS handshake."),
+    "dcmirror.transfer.phases.door": ("float", "Milliseconds until the door answered."),
+    "dcmirror.transfer.phases.pool_queue": ("float", "Milliseconds to the first byte."),
+    "dcmirror.transfer.phases.data": ("float", "Milliseconds of data."),
+    "dcmirror.transfer.phases.checksum": ("float", "Milliseconds of checksum."),
+    "dcmirror.transfer.phases.publish": ("float", "Milliseconds to durable and named."),
+    "dcmirror.transfer.retry_in_ms": ("long", "Until the next attempt."),
+    "dcmirror.checksum.algorithm": ("keyword", "adler32"),
+    "dcmirror.checksum.expected": ("keyword", "What the source says, 8 hex digits."),
+    "dcmirror.checksum.actual": ("keyword", "What was computed."),
+    "dcmirror.checksum.match": ("boolean", "Whether they agree."),
+    "dcmirror.dcache.pnfsid": ("keyword", "dCache's id of the file."),
+    "dcmirror.dcache.storage_class": ("keyword", "dCache's storage class."),
+    "dcmirror.dcache.session": ("keyword", "dCache's session."),
+    "dcmirror.dcache.event_type": ("keyword", "msgType of the record."),
+    "dcmirror.dcache.door": ("keyword", "Door the file was written through."),
+    "dcmirror.dcache.pool": ("keyword", "Pool it was written to."),
+    "dcmirror.kafka.topic": ("keyword", "Topic of the record."),
+    "dcmirror.kafka.partition": ("long", "Its partition."),
+    "dcmirror.kafka.offset": ("long", "Its offset."),
+    "dcmirror.kafka.excerpt": ("keyword", "The first bytes of a record, escaped."),
+    "dcmirror.kafka.lost_from": ("long", "First offset that is gone."),
+    "dcmirror.kafka.lost_to": ("long", "First offset that is still there."),
+    "dcmirror.kafka.partitions": ("long", "Partitions concerned."),
+    "dcmirror.kafka.lag": ("long", "Records not yet read."),
+    "dcmirror.kafka.event_age_ms": ("long", "From dCache's event until now."),
+    "dcmirror.hold.kind": ("keyword", "destination, credential, door, pool, ..."),
+    "dcmirror.hold.host": ("keyword", "host:port that is held."),
+    "dcmirror.worker.id": ("keyword", "Name of the child."),
+    "dcmirror.worker.pid": ("long", "Its process."),
+    "dcmirror.worker.jobs": ("keyword", "Tasks it had in hand."),
+    "dcmirror.worker.busy": ("long", "Transfers that run."),
+    "dcmirror.worker.total": ("long", "Transfers that may run."),
+    "dcmirror.jobs.ready": ("long", "Jobs that could run."),
+    "dcmirror.jobs.waiting": ("long", "Jobs that wait for a due time."),
+    "dcmirror.counts.mirrored": ("long", "Files mirrored since the start."),
+    "dcmirror.counts.skipped": ("long", "Files skipped since the start."),
+    "dcmirror.counts.failed": ("long", "Files failed since the start."),
+    "dcmirror.counts.retried": ("long", "Retries since the start."),
+    "dcmirror.spool.bytes": ("long", "Size of the journal."),
+    "dcmirror.spool.oldest_age_s": ("long", "Age of what is not shipped yet."),
+    "dcmirror.spool.dropped": ("long", "Journal lines lost since the start."),
+}
+
+COMMON = frozenset(
+    {
+        "@timestamp",
+        "log.level",
+        "message",
+        "ecs.version",
+        "data_stream.type",
+        "data_stream.dataset",
+        "data_stream.namespace",
+        "event.kind",
+        "event.category",
+        "event.type",
+        "event.action",
+        "event.id",
+        "host.name",
+        "process.pid",
+        "process.name",
+        "service.name",
+        "service.version",
+        "service.node.name",
+    }
+)
+
+
+def _group(prefix: str, *names: str) -> frozenset[str]:
+    return frozenset(f"{prefix}{name}" for name in names)
+
+
+def _below(prefix: str) -> frozenset[str]:
+    return frozenset(name for name in FIELDS if name.startswith(prefix))
+
+
+ORIGIN = _group("dcmirror.kafka.", "topic", "partition", "offset")
+FILE = _below("file.") | _group("dcmirror.dcache.", "pnfsid")
+JOB = (
+    ORIGIN
+    | FILE
+    | _below("url.")
+    | _group("dcmirror.dcache.", "storage_class", "door", "pool")
+    | _group("dcmirror.transfer.", "id", "kind", "relative", "attempt")
+)
+FAILURE = (
+    _below("error.")
+    | _below("dcmirror.checksum.")
+    | _group("dcmirror.transfer.", "error_scope")
+    | {"source.address", "http.response.status_code", "event.outcome"}
+)
+ATTEMPT = (
+    _below("dcmirror.transfer.phases.")
+    | _below("dcmirror.checksum.")
+    | _group("dcmirror.transfer.", "bytes", "throughput_bps", "queue_ms", "state")
+    | _group("dcmirror.transfer.", "requests", "connections", "attempts_max")
+    | _group("event.", "duration", "start", "end", "outcome", "reason")
+    | {"source.address", "destination.address", "http.response.status_code"}
+    | {"dcmirror.kafka.event_age_ms"}
+)
+_SKIPPED = JOB | _group("dcmirror.dcache.", "event_type", "session")
+_HOLD = _below("dcmirror.hold.") | {"event.reason"}
+_CHILD = _group("dcmirror.worker.", "id", "pid", "jobs") | {"event.reason"}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One value of event.action, and the fields it may have besides the common ones."""
+
+    doc: str
+    fields: frozenset[str] = frozenset()
+    dataset: str = TRANSFER
+    level: str = "info"
+    type: str = "info"
+    kind: str = "event"
+    category: str = "file"
+
+
+def _daemon(
+    doc: str, fields: frozenset[str] = frozenset(), level: str = "info", **more: str
+) -> Action:
+    return Action(
+        doc, fields, dataset=HEALTH, level=level, **{"category": "process", **more}
+    )
+
+
+ACTIONS: dict[str, Action] = {
+    "upload-seen": Action("An upload that is ours was read from Kafka.", JOB),
+    "event-skipped": Action(
+        "A record below the folder that needs no copy; event.reason says why.",
+        _SKIPPED | {"event.reason", "event.outcome"},
+    ),
+    "event-rejected": Action(
+        "A record that is no dCache event, or whose path must not be used.",
+        _SKIPPED | {"event.reason", "event.outcome", "dcmirror.kafka.excerpt"},
+        level="warning",
+        type="denied",
+    ),
+    "transfer-started": Action("A job went to a worker.", JOB, type="start"),
+    "transfer-step": Action(
+        "One step of a copy, as in the human log.",
+        _group("dcmirror.transfer.", "id", "step"),
+        level="debug",
+    ),
+    "transfer-retry": Action(
+        "An attempt failed and another will follow.",
+        JOB
+        | ATTEMPT
+        | FAILURE
+        | _group("dcmirror.transfer.", "retry_in_ms", "attempts_max"),
+        level="warning",
+        type="error",
+    ),
+    "transfer-parked": Action(
+        "An attempt was given back unfinished, uncharged.",
+        JOB | ATTEMPT | FAILURE,
+    ),
+    "transfer-finished": Action(
+        "A job ended: mirrored, skipped or failed. One for each job.",
+        JOB | ATTEMPT | FAILURE,
+        type="creation",
+    ),
+    "hold-began": _daemon("Work of a kind waits for a cause to go.", _HOLD, "warning"),
+    "hold-ended": _daemon("The cause is gone.", _HOLD | {"event.duration"}),
+    "child-started": _daemon("A child process runs.", _CHILD, type="start"),
+    "child-silent": _daemon(
+        "A child does not beat.", _CHILD | {"event.duration"}, "warning"
+    ),
+    "child-died": _daemon(
+        "A child process ended; its jobs go back.", _CHILD, "error", type="error"
+    ),
+    "rebalance": _daemon(
+        "Partitions came or went.",
+        ORIGIN | {"dcmirror.kafka.partitions", "event.reason"},
+    ),
+    "offsets-lost": _daemon(
+        "Kafka no longer has records that were not read; run reconcile.",
+        ORIGIN | _group("dcmirror.kafka.", "lost_from", "lost_to"),
+        "error",
+        type="error",
+    ),
+    "intake-trouble": _daemon(
+        "Kafka cannot be reached.", frozenset({"event.reason"}), "warning"
+    ),
+    "intake-recovered": _daemon("Kafka answers again."),
+    "watch-started": _daemon("The daemon runs.", type="start"),
+    "watch-stopping": _daemon(
+        "The daemon drains.", frozenset({"event.reason", "dcmirror.worker.busy"})
+    ),
+    "watch-stopped": _daemon(
+        "The daemon ends.",
+        frozenset({"event.reason"}) | _below("dcmirror.counts."),
+        type="end",
+    ),
+    "configuration-changed": _daemon(
+        "HUP was taken, or a credential changed.", frozenset({"event.reason"})
+    ),
+    "journal-dropped": _daemon(
+        "Lines of this journal were lost.",
+        frozenset({"dcmirror.spool.dropped", "event.reason"}),
+        "error",
+        type="error",
+    ),
+    "note": _daemon("Anything else an operator should read."),
+    "health": _daemon(
+        "What the daemon does now, once a minute.",
+        _below("dcmirror.spool.")
+        | _below("dcmirror.jobs.")
+        | _below("dcmirror.counts.")
+        | _group("dcmirror.worker.", "busy", "total")
+        | _group("dcmirror.kafka.", "lag", "partition", "topic"),
+        kind="metric",
+    ),
+}
