@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 USER = "xrootd"
 PORT = 2443
+READY = f":{PORT} initialization completed."
 CONFIG = """\
 all.role server
 all.adminpath {root}/admin
@@ -77,7 +78,8 @@ class XRootD:
             user=USER,
             prefix=self.wire.prefix,
         )
-        self._local = threading.local()
+        self._client = self._make_client()
+        self._one_at_a_time = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<XRootD {self.url}>"
@@ -102,24 +104,22 @@ class XRootD:
         self.root.chmod(0o755)
 
     def start(self) -> XRootD:
+        starts = self.log.count(READY)
         self.program.start(stdin=subprocess.PIPE)
         assert self.program.process is not None
         self.wire.connect(self.program.process)
         try:
-            wait_until(self._answers, 60, what="XRootD answers")
+            wait_until(lambda: self._is_ready(starts), 60, what="XRootD is ready")
         except AssertionError as exc:
             tail = self.program.tail()
             self.close()
             raise RuntimeError(f"no XRootD on {self.url}:\n{tail}") from exc
         return self
 
-    def _answers(self) -> bool:
+    def _is_ready(self, starts: int) -> bool:
         if not self.program.is_running:
             raise AssertionError("xrootd ended")
-        try:
-            return self.head("/")[0] < 500
-        except OSError:
-            return False
+        return self.log.count(READY) > starts
 
     @property
     def log(self) -> str:
@@ -127,9 +127,11 @@ class XRootD:
         return self.program.tail(1_000_000)
 
     def stop(self) -> None:
+        self._client.close()
         self.program.stop()
 
     def kill(self) -> None:
+        self._client.close()
         self.program.kill()
 
     def close(self) -> None:
@@ -161,25 +163,20 @@ class XRootD:
 
     def head(self, path: str) -> tuple[int, dict[str, str]]:
         """Status and headers of a HEAD that asks for the digest, as the test user."""
-        connection = self._connection()
-        try:
-            connection.request("HEAD", quote(path), headers={"Want-Digest": "adler32"})
-            response = connection.getresponse()
+        with self._one_at_a_time:
+            self._client.request(
+                "HEAD", quote(path), headers={"Want-Digest": "adler32"}
+            )
+            response = self._client.getresponse()
             response.read()
-        except (OSError, http.client.HTTPException) as exc:
-            connection.close()
-            raise OSError(f"HEAD {path}: {exc}") from exc
         return response.status, {k.lower(): v for k, v in response.getheaders()}
 
-    def _connection(self) -> http.client.HTTPSConnection:
-        if not hasattr(self._local, "connection"):
-            context = ssl.create_default_context(cafile=str(self.pki.ca_pem))
-            context.load_cert_chain(self.pki.user_cert, self.pki.user_key)
-            self._local.connection = http.client.HTTPSConnection(
-                self.wire.host, PORT, timeout=20, context=context
-            )
-        connection: http.client.HTTPSConnection = self._local.connection
-        return connection
+    def _make_client(self) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=str(self.pki.ca_pem))
+        context.load_cert_chain(self.pki.user_cert, self.pki.user_key)
+        return http.client.HTTPSConnection(
+            self.wire.host, PORT, timeout=20, context=context
+        )
 
 
 def start_local(pki: Pki) -> XRootD:
