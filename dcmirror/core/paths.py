@@ -80,13 +80,15 @@ def check_relative(relative: str, *, root_bytes: int = 0) -> None:
     Raises:
         UnsafePathError: with the reason.
     """
-    # One test for the ordinary path; the rest only finds the words for a refusal.
     if _CONTROL.search(relative):
         raise UnsafePathError("a control character in the path")
     if _SURROGATE.search(relative):
         raise UnsafePathError("the path is not Unicode text")
     for name in relative.split("/"):
         _check_name(name)
+    if is_own_part_name(name):
+        # A sweep would take it for a part that nobody finished.
+        raise UnsafePathError("a name that dcmirror gives to unfinished files")
     if root_bytes + 1 + _bytes(relative) >= PATH_MAX:
         raise UnsafePathError(f"the path has more than {PATH_MAX - 1} bytes")
 
