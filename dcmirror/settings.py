@@ -297,6 +297,13 @@ class Journal:
         "Hold everything when the journal cannot be written, instead of counting the loss.",
         False,
     )
+    export: Path | None = setting(
+        "File that the logger process appends every event to, as lines of JSON; it may be "
+        "rotated. Default: none.",
+        None,
+        check="absolute_path",
+        sample="/var/log/dcmirror/events.ndjson",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
