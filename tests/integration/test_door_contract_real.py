@@ -45,8 +45,9 @@ class TestXRootD(DoorContract):
             context=with_credential(pki, pki.proxy, pki.proxy),
             stranger=without_credential(pki),
             store=storing(xrootd.upload, directory),
-            # XRootD takes what follows a "?" for options even where it was escaped
-            odd_names=tuple(name for name in ODD_NAMES if "?" not in name),
+            # XRootD takes what follows a "?" for options even where it was escaped,
+            # and lists names without escaping them: there a "%20" is no blank
+            odd_names=tuple(name for name in ODD_NAMES if not {*"?%"} & {*name}),
         )
 
 
