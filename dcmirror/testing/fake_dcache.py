@@ -16,10 +16,10 @@ from pathlib import Path
 from dcmirror.testing.fake_door import Door
 from dcmirror.testing.fake_events import Billing, Mode
 from dcmirror.testing.fake_faults import Faults
-from dcmirror.testing.fake_http import HttpServer
 from dcmirror.testing.fake_movers import Movers
 from dcmirror.testing.fake_namespace import FileVersion, Namespace
 from dcmirror.testing.fake_pool import Pool
+from dcmirror.testing.fake_server import HttpServer
 from dcmirror.testing.fake_site import RequestLog, Site
 from dcmirror.testing.fake_uploads import Uploader
 from dcmirror.testing.pki import Pki

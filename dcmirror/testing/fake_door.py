@@ -5,18 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from dcmirror.testing.fake_events import Movement
+from dcmirror.testing.fake_changes import Changes
 from dcmirror.testing.fake_faults import Fault, Kind, spoil_digest
-from dcmirror.testing.fake_http import ClientGone, Exchange
+from dcmirror.testing.fake_http import Exchange
 from dcmirror.testing.fake_movers import Mover
-from dcmirror.testing.fake_namespace import (
-    FileVersion,
-    Stored,
-    adler32_of,
-    parent,
-)
+from dcmirror.testing.fake_namespace import FileVersion
 from dcmirror.testing.fake_pool import send_file
 from dcmirror.testing.fake_site import SERVER, Site, split_target
 from dcmirror.testing.fake_webdav import answer_propfind
@@ -51,6 +46,7 @@ class Door:
         blocks: bool = False,
     ) -> None:
         self._site = site
+        self._changes = Changes(site)
         self._url = url
         self._pool_url = pool_url
         self._refused_url = refused_url
@@ -128,13 +124,13 @@ class Door:
             case "HEAD":
                 self._head(exchange, path, fault)
             case "PUT":
-                self._put(exchange, path, who)
+                self._changes.put(exchange, path, who)
             case "DELETE":
-                self._delete(exchange, path, who)
+                self._changes.delete(exchange, path, who)
             case "MOVE":
-                self._move(exchange, path)
+                self._changes.move(exchange, path)
             case "MKCOL":
-                self._make_collection(exchange, path)
+                self._changes.make_collection(exchange, path)
             case "PROPFIND":
                 answer_propfind(exchange, self._site, path)
             case "OPTIONS":
@@ -210,83 +206,6 @@ class Door:
         if "adler32" in exchange.header("want-digest").lower() and version.complete:
             headers["Digest"] = spoil_digest(fault, version.adler32) or ""
         exchange.reply(200, headers)
-
-    def _put(self, exchange: Exchange, path: str, who: str) -> None:
-        """Relay an upload; a client that leaves takes the new entry with it."""
-        site, started = self._site, self._site.clock()
-        if site.namespace.is_directory(path):
-            exchange.reply(405)
-            return
-        pnfsid = site.namespace.new_pnfsid()
-        data = bytearray()
-        session = site.billing.door_session()
-
-        def movement(code: int = 0, message: str = "") -> Movement:
-            size = len(data) if not code else exchange.head.content_length
-            return Movement(
-                path, pnfsid, size, True, session, started, None, None, "pool1",
-                exchange.connection.peer[1], who, "webdav", code, message,
-            )  # fmt: skip
-
-        old = site.namespace.get(path)
-        blank = FileVersion(pnfsid, Stored(b""), None, started, complete=False)
-        site.namespace.store(path, blank)
-        try:
-            for piece in exchange.body():
-                data += piece
-        except ClientGone:
-            site.namespace.remove(path)
-            text = "Client disconnected while proxying an upload."
-            site.billing.refused(movement(10011, text))
-            raise
-        self._commit(path, pnfsid, bytes(data))
-        # the events leave before the client has its answer: really seen (5 of 50)
-        site.billing.moved(movement())
-        if old is not None:
-            site.billing.replica_removed(old.pnfsid, old.size)
-        exchange.reply(201)
-
-    def _commit(self, path: str, pnfsid: str, data: bytes) -> None:
-        content = Stored(data)
-        version = FileVersion(pnfsid, content, adler32_of(content), self._site.clock())
-        self._site.namespace.store(path, version)
-
-    def _delete(self, exchange: Exchange, path: str, who: str) -> None:
-        """Directories go with all that is in them: so does the real door."""
-        namespace = self._site.namespace
-        if namespace.get(path) is None and not namespace.is_directory(path):
-            exchange.reply(404)
-            return
-        for gone, version in namespace.remove(path):
-            session, now = self._site.billing.door_session(), self._site.clock()
-            self._site.billing.removed(
-                Movement(
-                    gone, version.pnfsid, version.size, False, session, now, owner=who
-                )
-            )
-            self._site.billing.replica_removed(version.pnfsid, version.size)
-        exchange.reply(204)
-
-    def _move(self, exchange: Exchange, path: str) -> None:
-        namespace = self._site.namespace
-        target = self._site.path_of(urlsplit(exchange.header("destination")).path)
-        if namespace.get(path) is None:
-            exchange.reply(404)
-        elif namespace.get(target) is not None:
-            exchange.reply(412)
-        else:
-            namespace.move(path, target)  # no event tells of it
-            exchange.reply(201)
-
-    def _make_collection(self, exchange: Exchange, path: str) -> None:
-        namespace = self._site.namespace
-        if namespace.get(path) is not None or namespace.is_directory(path):
-            exchange.reply(405)
-        elif not namespace.is_directory(parent(path)):
-            exchange.reply(409)
-        else:
-            namespace.make_directory(path)
-            exchange.reply(201)
 
     def _gave_up(self, mover: Mover) -> None:
         text = "No connection from client after 300 seconds. Giving up."

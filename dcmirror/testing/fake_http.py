@@ -1,8 +1,4 @@
-"""A small HTTP/1.1 server that can be told to break the rules.
-
-One thread per connection, at most ``max_connections`` of them; TLS where a context is
-given.  It knows nothing of dCache.
-"""
+"""One HTTP/1.1 connection at a server that can be told to break the rules."""
 
 from __future__ import annotations
 
@@ -12,12 +8,10 @@ import select
 import socket
 import ssl
 import struct
-import threading
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 _HEAD_LIMIT = 65536
 _IDLE_SECONDS = 300.0
@@ -119,10 +113,22 @@ class Exchange:
         raise ClientGone("reset on purpose")
 
 
+class Listener(Protocol):
+    """What a connection needs of the server that accepted it."""
+
+    @property
+    def context(self) -> ssl.SSLContext | None: ...
+
+    @property
+    def stopping(self) -> socket.socket: ...
+
+    def handle(self, exchange: Exchange) -> None: ...
+
+
 class Connection:
     """One accepted connection, driven by its own thread."""
 
-    def __init__(self, server: HttpServer, raw: socket.socket) -> None:
+    def __init__(self, server: Listener, raw: socket.socket) -> None:
         self.server = server
         self.id = next(_connection_ids)
         self.socket: socket.socket = raw
@@ -166,7 +172,7 @@ class Connection:
 
     def pause(self, seconds: float) -> None:
         wait = min(seconds, 86400.0)
-        ready = _readable((self.socket, self.server.stopping), wait)
+        ready = readable((self.socket, self.server.stopping), wait)
         # nothing may be sent before we have answered: readable means leaving
         if ready:
             raise ClientGone("left while waiting")
@@ -210,91 +216,7 @@ class Connection:
         return found
 
 
-class HttpServer:
-    """Listens on a loopback port and gives each request to ``handler``."""
-
-    def __init__(
-        self,
-        name: str,
-        handler: Callable[[Exchange], None],
-        context: ssl.SSLContext | None = None,
-        *,
-        port: int = 0,
-        max_connections: int = 256,
-    ) -> None:
-        self.name = name
-        self.context = context
-        self.errors: list[str] = []
-        self._handler = handler
-        self._slots = threading.BoundedSemaphore(max_connections)
-        self._connections: dict[int, tuple[Connection, threading.Thread]] = {}
-        self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        self.port: int = self._listener.getsockname()[1]
-        self.stopping, self._stop_writer = socket.socketpair()
-        self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close everything; threads that serve end within seconds."""
-        self._stop_writer.close()
-        self._thread.join(10)
-        self._listener.close()
-        for thread in self.close_connections():
-            thread.join(10)
-        self.stopping.close()
-
-    def close_connections(self) -> list[threading.Thread]:
-        """Hang up on all clients; what they ask for next needs a new connection."""
-        with self._lock:
-            open_now = list(self._connections.values())
-        for connection, _ in open_now:
-            connection.close()
-        return [thread for _, thread in open_now]
-
-    def handle(self, exchange: Exchange) -> None:
-        try:
-            self._handler(exchange)
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001 - a bug of the fake must not look like a fault
-            self.errors.append(traceback.format_exc())
-            raise ClientGone("the fake itself failed") from None
-
-    def _accept(self) -> None:
-        while True:
-            if self.stopping in _readable((self._listener, self.stopping)):
-                return
-            raw, _ = self._listener.accept()
-            self._slots.acquire()
-            self._begin(raw)
-
-    def _begin(self, raw: socket.socket) -> None:
-        try:
-            connection = Connection(self, raw)
-        except OSError:
-            raw.close()  # gone before we looked at it
-            self._slots.release()
-            return
-        thread = threading.Thread(
-            target=self._serve, args=(connection,), name=self.name, daemon=True
-        )
-        with self._lock:
-            self._connections[connection.id] = (connection, thread)
-        thread.start()
-
-    def _serve(self, connection: Connection) -> None:
-        try:
-            connection.serve()
-        finally:
-            with self._lock:
-                del self._connections[connection.id]
-            self._slots.release()
-
-
-def _readable(
+def readable(
     sockets: tuple[socket.socket, ...], seconds: float | None = None
 ) -> list[socket.socket]:
     poll = select.poll()  # select() ends at descriptor 1024
