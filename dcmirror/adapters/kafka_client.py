@@ -196,7 +196,7 @@ class KafkaLog(logging.Handler):
     def reason(self, moment: float) -> str | None:
         """The most telling line about connections since ``moment``."""
         lines = self.since(moment, "kafka.net")
-        telling = [line for line in lines if _is_telling(line)]
+        telling = [line for line in lines if _is_telling(_plain(line))]
         return _plain((telling or lines)[-1]) if lines else None
 
 

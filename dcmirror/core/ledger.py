@@ -107,6 +107,10 @@ class PartitionLedger:
         if len(self._open) > 2 * len(self._pending) + 64:
             self._compact()
 
+    def skip_to(self, offset: int) -> None:
+        """What lies before ``offset`` is gone from the log and holds nothing up."""
+        self._next = max(self._next, offset)
+
     @property
     def committable(self) -> int:
         """What may be committed: everything below it is settled."""

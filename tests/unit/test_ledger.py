@@ -125,6 +125,20 @@ def test_a_slow_offset_does_not_make_the_ledger_grow():
     assert (books.committable, books.settled_above_gap) == (5000, 0)
 
 
+def test_offsets_that_retention_took_hold_nothing_up():
+    books = ledger()
+    books.receive(0)
+    books.skip_to(90)
+    assert books.committable == 0
+
+    books.settle(0, "mirrored")
+
+    assert books.committable == 90
+    assert books.take_spans() == [Span("billing", 3, 7, 0, 0, {"mirrored": 1})]
+    books.skip_to(50)
+    assert books.committable == 90
+
+
 def test_repr_tells_an_operator_where_the_partition_stands():
     books = ledger(5)
     books.receive(5)

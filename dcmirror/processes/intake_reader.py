@@ -1,0 +1,333 @@
+"""Reading with one Kafka consumer, from its making to its end.
+
+The supervisor's intake thread runs this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dcmirror.adapters.kafka_source import (
+    CommitRefused,
+    KafkaSource,
+    OffsetsGone,
+    SourceError,
+    SourceTrouble,
+)
+from dcmirror.core.epochs import Epochs, Held
+from dcmirror.core.records import (
+    Acknowledged,
+    Assigned,
+    Batch,
+    Connected,
+    OffsetsLost,
+    Revoked,
+)
+from dcmirror.processes.intake_outlet import Outlet, Troubles, Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Every waiting time of the intake, in seconds, and its limits."""
+
+    poll: float = 0.2
+    hand_over: float = 0.05  # for room in the queue, before polling on
+    held_poll: float = 0.02  # with a batch in hand
+    commit: float = 1.0  # between commits that were asked for
+    unasked_commit: float = 5.0  # of what moved, asked for or not
+    keepalive: float = 30.0  # a fenced member notices only at a commit
+    call: float = 5.0
+    retry: float = 0.5
+    reconnect_first: float = 1.0
+    reconnect_most: float = 30.0
+    end: float = 10.0
+    trouble: float = 60.0  # before a trouble is told again
+    silence: float = 12.0  # without a heartbeat or an assignment
+    watch: float = 2.0
+    constructions: int = 20  # each failed one leaks a thread and descriptors
+    settled: float = 600.0  # a consumer that worked so long was no failure
+
+
+class Rebalancing:
+    """Hears of rebalances on kafka-python's thread, inside a poll or close of ours."""
+
+    def __init__(self, epochs: Epochs, outlet: Outlet, wishes: Wishes) -> None:
+        self._epochs = epochs
+        self._outlet = outlet
+        self._wishes = wishes
+
+    def on_assigned(self, partitions: Collection[int]) -> None:
+        """A new epoch for each; the reader finds its start."""
+        for partition in partitions:
+            self._epochs.begin(partition)
+
+    def committable(self, partitions: Collection[int]) -> dict[int, int]:
+        """What the loop has settled of them, as of now."""
+        return self._epochs.committable(self._wishes.committables, partitions)
+
+    def on_revoked(
+        self, partitions: Collection[int], lost: bool, committed: Mapping[int, int]
+    ) -> None:
+        """The epoch of each is over."""
+        if committed:
+            self._outlet.notify(Acknowledged(dict(committed)))
+        ended = self._epochs.end(partitions)
+        if ended:
+            self._outlet.notify(Revoked(ended, lost))
+
+
+class Reader:
+    """Polls, tags, hands over, opens new partitions and commits, turn by turn."""
+
+    def __init__(
+        self,
+        source: KafkaSource,
+        start: str,
+        epochs: Epochs,
+        outlet: Outlet,
+        wishes: Wishes,
+        troubles: Troubles,
+        pace: Pace,
+        clock: Callable[[], float],
+        beat: Callable[[], None],
+    ) -> None:
+        self.lag: dict[int, int] = {}
+        self._source = source
+        self._start = start
+        self._epochs = epochs
+        self._outlet = outlet
+        self._wishes = wishes
+        self._troubles = troubles
+        self._pace = pace
+        self._clock = clock
+        self._beat = beat
+        self._gone: dict[int, tuple[Held, int | None]] = {}
+        self._is_announced = False
+        self._commit_at = clock()
+        self._watch_at = clock() + pace.watch
+
+    def turn(self) -> None:
+        """One poll and all that goes with it.
+
+        Raises:
+            SourceBroken, SourceFatal
+        """
+        self._beat()
+        self._make_room()
+        self._source.pause_only(self._unwanted())
+        records = self._epochs.tag(self._poll())
+        if records and not self._wishes.is_draining:
+            self._outlet.hand_over(Batch(records))
+        self._go_on_behind_gaps()
+        self._open_new()
+        self._commit_when_due()
+        self._watch()
+
+    def finish(self) -> bool:
+        """Commit, polling on while the group rebalances, then leave the group."""
+        committed = self._commit_finally()
+        self._beat()
+        return self.close(self._pace.end) and committed
+
+    def close(self, seconds: float) -> bool:
+        """Leave the group; False: not cleanly."""
+        try:
+            self._source.close(seconds)
+        except SourceError:
+            return False
+        return True
+
+    # records
+
+    def _make_room(self) -> None:
+        if self._wishes.is_draining:
+            self._outlet.drop()
+        elif self._outlet.has_in_hand:
+            self._outlet.flush(self._pace.hand_over)
+
+    def _unwanted(self) -> Collection[int]:
+        """Partitions to pause; all of them while a batch is in hand."""
+        wishes = self._wishes
+        if self._outlet.has_in_hand or wishes.is_paused or wishes.is_draining:
+            return self._source.assigned()
+        return self._epochs.waiting().keys() | self._gone.keys()
+
+    def _poll(self) -> Mapping[int, list[Any]]:
+        busy = self._outlet.has_in_hand
+        try:
+            found = self._source.poll(self._pace.held_poll if busy else self._pace.poll)
+        except OffsetsGone as exc:
+            self._note_gone(exc.positions)
+            return {}
+        except CommitRefused:
+            return {}  # the group is rebalancing
+        except SourceTrouble as exc:
+            self._trouble("poll", str(exc))
+            self._wishes.closing.wait(self._pace.retry)
+            return {}
+        self._trouble("poll", "")
+        return found
+
+    # where a partition begins, and where it goes on
+
+    def _open_new(self) -> None:
+        """Find where each newly assigned partition begins, and begin there."""
+        until = self._clock() + self._pace.call
+        for partition, held in self._epochs.waiting().items():
+            if self._clock() > until:
+                return
+            self._beat()
+            try:
+                self._open(partition, held)
+            except (SourceTrouble, CommitRefused) as exc:
+                self._trouble("open", f"partition {partition}: {exc}")
+                return
+            self._trouble("open", "")
+
+    def _open(self, partition: int, held: Held) -> None:
+        committed = self._source.committed(partition, self._pace.call)
+        start = self._first_start(partition) if committed is None else committed
+        self._begin(partition, held, committed, start)
+        held.acknowledged = start
+
+    def _first_start(self, partition: int) -> int:
+        """Where reading begins for the first time, committed at once.
+
+        Else a kill before the first commit would make "latest" jump over what was read.
+        """
+        latest = self._start == "latest"
+        find = self._source.end_offset if latest else self._source.first_offset
+        start = find(partition, self._pace.call)
+        self._source.commit({partition: start}, self._pace.call)
+        return start
+
+    def _begin(
+        self, partition: int, held: Held, committed: int | None, start: int
+    ) -> None:
+        self._source.seek(partition, start)
+        held.next = start
+        held.is_open = True
+        if not self._is_announced:
+            self._is_announced = True
+            self._outlet.notify(Connected(self._source.cluster_id))
+        self._outlet.notify(Assigned(partition, held.epoch, committed, start))
+
+    def _note_gone(self, positions: Mapping[int, int | None]) -> None:
+        for partition, position in positions.items():
+            held = self._epochs.opened(partition)
+            if held is not None:
+                self._gone[partition] = (held, position)
+
+    def _go_on_behind_gaps(self) -> None:
+        for partition, (held, position) in list(self._gone.items()):
+            if self._epochs.opened(partition) is held:
+                try:
+                    self._go_on(partition, held, position)
+                except SourceTrouble as exc:
+                    self._trouble("open", f"partition {partition}: {exc}")
+                    return
+            del self._gone[partition]
+
+    def _go_on(self, partition: int, held: Held, position: int | None) -> None:
+        """Read on at the oldest offset there is, and say which are lost."""
+        first = position
+        if first is None:
+            first = self._source.first_offset(partition, self._pace.call)
+        self._outlet.notify(OffsetsLost(partition, held.next, first))
+        if first >= held.next:
+            self._source.seek(partition, first)
+            held.next = first
+        else:
+            # the log was cut or made anew: the same offsets mean other records now
+            self._begin(partition, self._epochs.begin(partition), None, first)
+
+    # commits
+
+    def _commit_when_due(self) -> None:
+        if not self._is_commit_due(self._clock() - self._commit_at):
+            return
+        self._wishes.is_commit_asked = False
+        self._commit_at = self._clock()
+        try:
+            self._commit(self._pace.call)
+        except CommitRefused:
+            pass  # rebalancing; the next commit sends what is true then
+        except SourceTrouble as exc:
+            self._trouble("commit", f"cannot commit: {exc}")
+
+    def _is_commit_due(self, age: float) -> bool:
+        if age >= self._pace.keepalive:
+            return True
+        asked = self._wishes.is_commit_asked and age >= self._pace.commit
+        return (asked or age >= self._pace.unasked_commit) and bool(self._fresh())
+
+    def _fresh(self) -> dict[int, int]:
+        return self._epochs.committable(self._wishes.committables)
+
+    def _commit(self, seconds: float) -> None:
+        """Send the entries of the current epochs as they are at this moment."""
+        fresh = self._fresh()
+        # nothing moved: the same again, for only a commit shows that we are fenced
+        offsets = fresh or self._epochs.acknowledged()
+        if not offsets:
+            return
+        self._source.commit(offsets, seconds)
+        self._trouble("commit", "")
+        self._epochs.acknowledge(fresh)
+        if fresh:
+            self._outlet.notify(Acknowledged(fresh))
+
+    def _commit_finally(self) -> bool:
+        until = self._clock() + self._pace.end
+        while (left := until - self._clock()) > 0:
+            self._beat()
+            try:
+                self._commit(left)
+                return True
+            except CommitRefused:
+                self._source.pause_only(self._source.assigned())
+                self._poll_on()
+            except SourceError:
+                return False
+        return False
+
+    def _poll_on(self) -> None:
+        """Let the group's rebalance end."""
+        try:
+            self._source.poll(self._pace.poll)
+        except (OffsetsGone, CommitRefused, SourceTrouble):
+            self._wishes.closing.wait(0)
+
+    # what is told
+
+    def _watch(self) -> None:
+        now = self._clock()
+        if now < self._watch_at:
+            return
+        self._watch_at = now + self._pace.watch
+        self.lag = self._lag()
+        self._trouble("group", self._group_trouble(now - self._pace.silence))
+
+    def _lag(self) -> dict[int, int]:
+        found = {}
+        for partition, position in self._epochs.positions().items():
+            mark = self._source.highwater(partition)
+            if mark is not None:
+                found[partition] = max(0, mark - position)
+        return found
+
+    def _group_trouble(self, since: float) -> str:
+        """Heartbeats that are not sent are the one sign of a broker that is away."""
+        reason = self._source.recent_reason(since)
+        if not self._epochs:
+            return f"no partition is assigned to us: {reason}" if reason else ""
+        age = self._source.heartbeat_age()
+        if age < self._pace.silence:
+            return ""
+        text = f"no heartbeat to the broker for {age:.0f} s"
+        return f"{text}: {reason}" if reason else text
+
+    def _trouble(self, kind: str, text: str) -> None:
+        self._troubles.put(kind, text, self._clock())
