@@ -345,6 +345,29 @@ def test_arbitrary_bytes_never_crash_a_decision(value: bytes, root: str) -> None
     assert planner.shows_transfer(value) is False
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("slash", ["/", "\\/", "//"])
+@pytest.mark.parametrize(
+    "name", ['q"', "a\\b", "\b", "tab\t", "\x1f", "é", "\x7f", "+"]
+)
+def test_folder_of_an_odd_name_is_found_however_it_is_spelled(
+    name: str, slash: str, ascii_only: bool
+) -> None:
+    planner = Planner(PathMap("https://d", "/", f"/deep/{name}/below"), Rules())
+    record = json.loads(value_of("transfer-12.0"))
+    record["billingPath"] = f"/deep/{name}/below/file"
+    text = json.dumps(record, ensure_ascii=ascii_only).replace("/", slash)
+
+    assert isinstance(planner.decide(text.encode()), Upload)
+
+
+def test_folder_with_a_raw_control_character_is_found() -> None:
+    planner = Planner(PathMap("https://d", "/", "/a\tb/below"), Rules())
+    value = transfer("/a\tb/below/file").replace(b"\\t", b"\t")
+
+    assert isinstance(planner.decide(value), Upload)
+
+
 @pytest.mark.parametrize(
     "name", ["transfer-escaped-slashes", "transfer-escaped-letters"]
 )
