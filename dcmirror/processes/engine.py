@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dcmirror.core.dispatch import Dispatcher, Entry, State
 from dcmirror.core.events import StorageEvent
-from dcmirror.core.failures import Failure, FailureClass, Treatment
+from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import (
     SOURCE_CLASSES,
-    Hold,
     HoldBook,
     HoldKey,
     HoldKind,
@@ -28,11 +28,13 @@ from dcmirror.core.jobs import (
     AttemptResult,
     CopyRecord,
     Job,
+    JobKind,
     Origin,
     Progress,
     ResultKind,
 )
 from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
+from dcmirror.processes.hold_desk import HoldDesk
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
 
@@ -42,7 +44,6 @@ POISON_DEATHS = 2
 LONGEST_AGAIN = 30.0
 #: The default of min_free is one per cent of the destination, or this if it is less.
 DEFAULT_MIN_FREE = 10 * 1024**3
-_CURL_TIMEOUT = 28
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class Engine:
         self.plan = plan
         self.dispatcher = dispatcher
         self.holds = holds
+        self.hold_desk = HoldDesk(dispatcher, holds, story)
         self.settler = settler
         self.story = story
         self.tally = Tally()
@@ -103,8 +105,13 @@ class Engine:
     # -- jobs come in -------------------------------------------------------------
 
     def offer(self, job: Job) -> None:
-        """Take a job in; one that still runs for an earlier epoch becomes ours again."""
+        """Take a job in; one that still runs for an earlier epoch is ours again."""
         known = self.dispatcher.entries.get(job.task)
+        if known is not None and known.job.path != job.path:
+            # The topic was made anew: another record has this offset now.
+            task = uuid.uuid5(uuid.UUID(job.task), job.path)
+            job = dataclasses.replace(job, task=str(task))
+            known = self.dispatcher.entries.get(job.task)
         if known is not None:
             known.job = dataclasses.replace(known.job, origin=job.origin)
             self._disowned.discard(job.task)
@@ -139,7 +146,7 @@ class Engine:
         """Settle an upload that can have no safe destination: a row of failed.csv."""
         job = Job(
             task=task,
-            kind=self.story.kind_of_refused,
+            kind=JobKind.TRIGGER,
             path=event.billing_path or "",
             relative="",
             url="",
@@ -178,7 +185,7 @@ class Engine:
         """The jobs that each worker gets now, with what the catalogue knows of them."""
         if self.is_stopping:
             return {}
-        pairs = self._probes(now)
+        pairs = self.hold_desk.probes(now)
         if not self.holds.global_holds():
             pairs += self.dispatcher.hand_out(now, self._space())
             if self.dispatcher.short_of:
@@ -210,7 +217,9 @@ class Engine:
         reserved = 0
         for entry in self.dispatcher.out():
             got = self.progress.get(entry.job.task)
-            reserved += max((entry.job.size or 0) - (got.bytes_received if got else 0), 0)
+            reserved += max(
+                (entry.job.size or 0) - (got.bytes_received if got else 0), 0
+            )
         return self.free_bytes - reserved - self._min_free
 
     def _begin_space_hold(self, now: float) -> None:
@@ -220,41 +229,7 @@ class Engine:
             f"{self.free_bytes} bytes free, {self.dispatcher.short_of:.0f} more needed "
             f"to keep {self._min_free} free ([destination] min_free)"
         )
-        self.begin_hold(HoldKey(HoldKind.DESTINATION), cause, now)
-
-    def _probes(self, now: float) -> list[tuple[Entry, int]]:
-        """One job for each hold whose probe is due and that a job can probe."""
-        pairs = []
-        blocking = {hold.key for hold in self.holds.global_holds()}
-        for hold in self.holds.all():
-            if hold.probing or hold.probe_at > now or blocking - {hold.key}:
-                continue
-            if hold.key.kind in (HoldKind.DESTINATION, HoldKind.BOOKS):
-                continue  # probed by the supervisor, not by a job
-            pair = self._probe(hold, now)
-            if pair is not None:
-                pairs.append(pair)
-            else:
-                hold.probe_at = now + 1.0  # nothing to probe with, or no worker free
-        return pairs
-
-    def _probe(self, hold: Hold, now: float) -> tuple[Entry, int] | None:
-        for entry in self._candidates(hold):
-            worker = self.dispatcher.hand_out_one(entry.job.task, now)
-            if worker is not None:
-                entry.probes, hold.probing = hold.key, entry.job.task
-                return entry, worker
-        return None
-
-    def _candidates(self, hold: Hold) -> list[Entry]:
-        if hold.key.kind is HoldKind.POOL:
-            entries = self.dispatcher.entries.values()
-            return [e for e in entries if e.held_by == hold.key][:1]
-        ready = list(self.dispatcher.probe_candidates())
-        if hold.key.kind is HoldKind.SOURCE:
-            fresh = [e for e in ready if not e.past_source_hold]
-            return (fresh or ready)[-1:]
-        return ready[:1]
+        self.hold_desk.begin(HoldKey(HoldKind.DESTINATION), cause, now)
 
     # -- attempts come back -------------------------------------------------------
 
@@ -266,7 +241,7 @@ class Engine:
         if entry is None or entry.worker != worker:
             return  # a worker that was given up on; its job is with another one now
         self.progress.pop(result.task, None)
-        self._judge_hosts(entry, result, now)
+        self.hold_desk.judge(entry, result, now)
         if result.task in self._disowned and result.copy is None:
             self._disown(entry, result)
         elif result.kind is ResultKind.FAILED and result.failure is not None:
@@ -288,7 +263,7 @@ class Engine:
         accused = self.dispatcher.unseat(worker)
         for entry in accused:
             self.progress.pop(entry.job.task, None)
-            self._inconclusive(entry, now)
+            self.hold_desk.inconclusive(entry, now)
             if entry.deaths_alone >= POISON_DEATHS:
                 text = f"the worker died {POISON_DEATHS} times with only this file"
                 failure = Failure(FailureClass.POISON, text)
@@ -311,9 +286,7 @@ class Engine:
         line = self.story.mirrored(job, result, is_old=is_old)
         self._forget(entry)
         self.settler.add(
-            Settlement(
-                job.task, kind, job.origin, None if is_old else copy, line=line
-            )
+            Settlement(job.task, kind, job.origin, None if is_old else copy, line=line)
         )
 
     def _disown(self, entry: Entry, result: AttemptResult) -> None:
@@ -342,7 +315,7 @@ class Engine:
         now: float,
         wall: float,
     ) -> None:
-        if self._is_source_held(failure):
+        if self.hold_desk.is_source_held(failure):
             self.dispatcher.ready_again(entry)
             return
         decision = decide(
@@ -354,17 +327,22 @@ class Engine:
             jitter=self._jitter(),
         )
         if isinstance(decision, WaitForHold):
-            self._wait_for_hold(entry, failure, now)
+            self.hold_desk.wait_for_end(entry, failure, now)
         elif isinstance(decision, Retry):
-            self._retry(entry, failure, decision, now)
+            self._retry(entry, failure, decision, result, now)
         else:
             self._give_up(entry, decision, failure, result, now, wall)
 
     def _retry(
-        self, entry: Entry, failure: Failure, decision: Retry, now: float
+        self,
+        entry: Entry,
+        failure: Failure,
+        decision: Retry,
+        result: AttemptResult,
+        now: float,
     ) -> None:
         self.tally.retries += 1
-        self.story.retry(entry.job, failure, decision)
+        self.story.retry(entry.job, failure, decision, result)
         if decision.charged:
             entry.job = dataclasses.replace(entry.job, attempt=entry.job.attempt + 1)
         else:
@@ -394,93 +372,16 @@ class Engine:
         if streak is not None:
             self._begin_source_hold(streak, failure, now)
 
-    # -- holds --------------------------------------------------------------------
-
-    def begin_hold(self, key: HoldKey, cause: str, now: float) -> None:
-        """Stop work for a cause; said once."""
-        hold = self.holds.begin(key, cause, now)
-        if hold is not None:
-            self.story.hold_began(hold)
-
-    def end_hold(self, key: HoldKey, now: float) -> None:
-        """The cause is gone: go on; said once."""
-        hold = self.holds.end(key)
-        if hold is not None:
-            self.story.hold_ended(hold, now)
-            self.dispatcher.release(key)
-
-    def _wait_for_hold(self, entry: Entry, failure: Failure, now: float) -> None:
-        key = self.holds.key_for(failure.failure_class, failure.host)
-        if key is None:
-            self.dispatcher.ready_again(entry)
-            return
-        self.begin_hold(key, failure.message, now)
-        if key.kind is HoldKind.POOL:
-            self.dispatcher.hold(entry, key)
-        else:
-            self.dispatcher.ready_again(entry, first=True)
-
-    def _judge_hosts(self, entry: Entry, result: AttemptResult, now: float) -> None:
-        """Breakers and probes: what this end says of the hosts it touched."""
-        failure = result.failure
-        key = None
-        if failure is not None:
-            key = self.holds.key_for(failure.failure_class, failure.host)
-            if failure.curl_code == _CURL_TIMEOUT and failure.host and key is None:
-                if self.holds.timed_out(failure.host):
-                    key = self.holds.key_for(FailureClass.HOST, failure.host)
-                    if key is not None:
-                        self.begin_hold(key, "many timeouts in a row", now)
-        elif result.requests:
-            for host in (result.door_host, result.pool_host):
-                if host:
-                    self.holds.answered(host)
-        self._judge_probe(entry, result, key, now)
-
-    def _judge_probe(
-        self, entry: Entry, result: AttemptResult, key: HoldKey | None, now: float
-    ) -> None:
-        probed, entry.probes = entry.probes, None
-        if probed is None:
-            return
-        failed = result.failure is not None
-        if result.kind in (ResultKind.BUSY, ResultKind.AGAIN, ResultKind.PARKED):
-            self._inconclusive_probe(probed, now)
-        elif failed and (key == probed or self._fails_source(probed, result)):
-            self.holds.probe_failed(probed, now)
-        elif key is not None or (result.kind is ResultKind.ADOPTED and not result.requests):
-            self._inconclusive_probe(probed, now)
-        else:
-            self.end_hold(probed, now)
-
-    def _fails_source(self, probed: HoldKey, result: AttemptResult) -> bool:
-        if probed.kind is not HoldKind.SOURCE or result.failure is None:
-            return False
-        treatment = result.failure.failure_class.treatment
-        return treatment in (Treatment.PERMANENT, Treatment.LADDER)
-
-    def _inconclusive_probe(self, key: HoldKey, now: float) -> None:
-        hold = self.holds.get(key)
-        if hold is not None:
-            hold.probing, hold.probe_at = None, now + 1.0
-
-    def _inconclusive(self, entry: Entry, now: float) -> None:
-        if entry.probes is not None:
-            self._inconclusive_probe(entry.probes, now)
-            entry.probes = None
-
     # -- the source under suspicion -----------------------------------------------
 
-    def _is_source_held(self, failure: Failure) -> bool:
-        held = HoldKey(HoldKind.SOURCE, self.holds.door) in self.holds
-        return held and failure.failure_class in SOURCE_CLASSES
-
-    def _begin_source_hold(self, streak: list[str], failure: Failure, now: float) -> None:
+    def _begin_source_hold(
+        self, streak: list[str], failure: Failure, now: float
+    ) -> None:
         cause = (
             f"{len(streak)} different files in a row: {failure.message}; "
             "is the pool/url pair right, is the namespace there?"
         )
-        self.begin_hold(HoldKey(HoldKind.SOURCE, self.holds.door), cause, now)
+        self.hold_desk.begin(self.hold_desk.source_key, cause, now)
         for task in streak:
             self._verdicts.pop(task, None)
             entry = self.dispatcher.entries[task]

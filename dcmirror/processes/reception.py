@@ -15,18 +15,19 @@ from dcmirror.core.jobs import Job, Origin
 from dcmirror.core.ledger import Ledgers, PartitionLedger
 from dcmirror.core.net import NetTable
 from dcmirror.core.plan import Garbage, NotOurs, Planner, Skip, Unsafe, Upload
-from dcmirror.core.uploads import Verdict
-from dcmirror.processes.engine import Engine
-from dcmirror.processes.intake import (
+from dcmirror.core.records import (
     Acknowledged,
     Assigned,
     Batch,
     Connected,
+    IntakeTrouble,
     Notice,
     OffsetsLost,
     Record,
     Revoked,
 )
+from dcmirror.core.uploads import Verdict
+from dcmirror.processes.engine import Engine
 
 _SAW_TRANSFERS = "topic-shows-transfers:"
 
@@ -77,13 +78,16 @@ class Reception:
         elif isinstance(notice, Acknowledged):
             self._engine.settler.acknowledged.update(notice.offsets)
         elif isinstance(notice, OffsetsLost):
-            story.offsets_lost(notice.partition, notice.wanted, notice.first)
+            story.offsets_lost(
+                self._ledgers.topic, notice.partition, notice.wanted, notice.first
+            )
         elif isinstance(notice, Connected):
             self._cluster = notice.cluster_id or ""
-        else:
+        elif isinstance(notice, IntakeTrouble):
             story.intake_trouble(notice.text)
 
     def _assigned(self, notice: Assigned) -> None:
+        self._disown(notice.partition)  # without a Revoked, the log was replaced
         honoured = self._catalogue.assign(
             self._ledgers.topic,
             notice.partition,
@@ -93,14 +97,21 @@ class Reception:
         )
         self._ledgers.assign(notice.partition, notice.epoch, notice.start, honoured)
         self._engine.settler.acknowledged[notice.partition] = notice.start
-        self._engine.story.assigned(notice.partition, notice.epoch, notice.start)
+        self._engine.story.assigned(
+            self._ledgers.topic, notice.partition, notice.epoch, notice.start
+        )
 
     def _revoked(self, notice: Revoked) -> None:
         for partition in notice.partitions:
-            self._ledgers.revoke(partition)
+            self._disown(partition)
+        self._engine.story.revoked(
+            self._ledgers.topic, notice.partitions, lost=notice.lost
+        )
+
+    def _disown(self, partition: int) -> None:
+        if self._ledgers.revoke(partition) is not None:
             self.net.drop_partition(self._ledgers.topic, partition)
             self._engine.drop_partition(self._ledgers.topic, partition)
-        self._engine.story.revoked(notice.partitions, lost=notice.lost)
 
     # -- records ------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Makes outcomes durable, in batches and in one order (DESIGN, "Settle").
 
 The supervisor's loop calls it.  failed.csv first, then one catalogue transaction with
-copies, spans and the outcome lines, then the journal; only then are offsets committable.
+copies, spans and outcome lines, then the journal; only then are offsets committable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dcmirror.errors import BooksError
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One job's outcome: where it came from, how it counts, what the books say of it."""
+    """One job's outcome: where it came from, how it counts, what the books say."""
 
     task: str
     kind: str
@@ -41,7 +41,7 @@ class _Batch:
 
 
 class Settler:
-    """Gathers settlements and writes them; a batch that fails is kept and tried again."""
+    """Gathers settlements and writes them; a batch that fails is tried again."""
 
     def __init__(
         self,
@@ -172,6 +172,8 @@ class Settler:
             return
         lost = self._journal.append([line.line for line in batch.lines])
         if lost and self._journal_required:
-            raise BooksError("journal: cannot be written, and [journal] required is set")
+            raise BooksError(
+                "journal: cannot be written, and [journal] required is set"
+            )
         self.journal_lost += lost
         self._delivered = tuple(line.event_id for line in batch.lines)

@@ -111,6 +111,7 @@ class Supervisor:
         self.hooks = hooks
         self.error: DcmirrorError | None = None
         self.is_draining = False
+        self.stopped_by: int | None = None
         self._drain_seconds = drain_seconds
         self._clock = clock
         self._wall = wall
@@ -246,7 +247,7 @@ class Supervisor:
             self.feed.take(now, wall)
             self.feed.tick(now)
         except BooksError as exc:
-            self.engine.begin_hold(_BOOKS, str(exc), now)
+            self.engine.hold_desk.begin(_BOOKS, str(exc), now)
         self._throttle()
         error = self.feed.trouble(now)
         if error is not None:
@@ -255,8 +256,8 @@ class Supervisor:
     def _throttle(self) -> None:
         engine = self.engine
         wants_pause = engine.is_full or (self._is_paused and not engine.has_room)
-        wants_pause = wants_pause or _BOOKS in engine.holds or (
-            _DESTINATION in engine.holds
+        wants_pause = (
+            wants_pause or _BOOKS in engine.holds or (_DESTINATION in engine.holds)
         )
         if wants_pause != self._is_paused:
             self._is_paused = wants_pause
@@ -267,7 +268,7 @@ class Supervisor:
         try:
             chosen = self.engine.hand_out(now)
         except BooksError as exc:
-            self.engine.begin_hold(_BOOKS, str(exc), now)
+            self.engine.hold_desk.begin(_BOOKS, str(exc), now)
             return
         by_number = {child.number: child for child in self.fleet.workers()}
         for number, jobs in chosen.items():
@@ -291,12 +292,12 @@ class Supervisor:
 
     def _judge_destination(self, state: DestinationState, now: float) -> None:
         if state.ok and self.engine.has_space():
-            self.engine.end_hold(_DESTINATION, now)
+            self.engine.hold_desk.end(_DESTINATION, now)
 
     def _judge_source(self, state: SourceState, now: float) -> None:
         if state.ok:
             key = HoldKey(HoldKind.SOURCE, self.engine.holds.door)
-            self.engine.end_hold(key, now)
+            self.engine.hold_desk.end(key, now)
 
     def _settle(self, now: float) -> None:
         settler, holds = self.engine.settler, self.engine.holds
@@ -321,9 +322,9 @@ class Supervisor:
         except BooksError as exc:
             if _BOOKS in self.engine.holds:
                 self.engine.holds.probe_failed(_BOOKS, now)
-            self.engine.begin_hold(_BOOKS, str(exc), now)
+            self.engine.hold_desk.begin(_BOOKS, str(exc), now)
             return False
-        self.engine.end_hold(_BOOKS, now)
+        self.engine.hold_desk.end(_BOOKS, now)
         return True
 
     def _keep_time(self, now: float, wall: float) -> None:
@@ -399,5 +400,6 @@ class Supervisor:
             self._hup = True
             return
         self._stops += 1
+        self.stopped_by = number
         if self._stops >= 2:
             os._exit(int(ExitStatus.SECOND_TERM))

@@ -1,0 +1,177 @@
+"""``dcmirror watch``: the daemon that copies each file as its event arrives."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcmirror import config
+from dcmirror.adapters.failed_csv import FailedCsv
+from dcmirror.adapters.locks import acquire, wait_for_children
+from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.core.ledger import Ledgers
+from dcmirror.core.messages import CredentialChanged
+from dcmirror.errors import ConfigError, ExitStatus
+from dcmirror.processes.assembly import (
+    EngineRoom,
+    assemble,
+    engine_plan,
+    log_level,
+    planner_of,
+)
+from dcmirror.processes.credential_watch import CredentialWatch
+from dcmirror.processes.intake import Intake
+from dcmirror.processes.kafka_feed import KafkaFeed
+from dcmirror.processes.reception import Reception
+from dcmirror.processes.status import snapshot, write_status
+from dcmirror.processes.supervisor import Supervisor
+from dcmirror.settings import Settings
+
+#: How often the running tasks are listed in the human log (seconds).
+_LIST_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What the command line says."""
+
+    settings: Settings
+    config_path: Path | None = None
+    instance: str | None = None
+    verbosity: int = 0
+
+
+def watch(options: WatchOptions) -> ExitStatus:
+    """Run until told to stop.
+
+    Raises:
+        LockedError: another watch runs on this state directory.
+        DirectoryError: the state directory cannot be used.
+        IntakeError, ChildBootError, ChildrenDyingError: what ended the work.
+    """
+    settings = options.settings
+    planner_of(settings)  # a bad rule or path is told before anything starts
+    state = prepare(resolve(settings, options.instance))
+    with acquire(state.lock("watch")):
+        wait_for_children(state.children_lock("watch"))
+        failed_csv = FailedCsv(settings.local.failedtasksfile or state.failed_csv)
+        ledgers = Ledgers(settings.kafka.topic)
+        room = assemble(
+            settings,
+            state,
+            "watch",
+            downloads=settings.dcache.maxdownloads,
+            verbosity=options.verbosity,
+            ledgers=ledgers,
+            failed_csv=failed_csv,
+        )
+        moved = failed_csv.set_aside_if_not_ours()
+        if moved is not None:
+            room.engine.story.note(
+                f"{failed_csv.path} was not a list of ours; moved to {moved}",
+                level="warning",
+            )
+        return _run(options, state, room, ledgers)
+
+
+def _run(
+    options: WatchOptions, state: StateDirectory, room: EngineRoom, ledgers: Ledgers
+) -> ExitStatus:
+    settings, engine = options.settings, room.engine
+    reception = Reception(
+        engine,
+        planner_of(settings),
+        room.catalogue,
+        ledgers,
+        task_space=uuid.uuid5(uuid.NAMESPACE_OID, state.tag),
+        net_seconds=settings.source.net_seconds,
+        requests_without_mover=settings.source.requests_without_mover,
+    )
+    wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    intake = Intake(
+        settings,
+        f"dcmirror-{state.tag}",
+        wake,
+        first_epoch=room.catalogue.last_epoch() + 1,
+    )
+    feed = KafkaFeed(intake, wake, reception, engine)
+    hooks = WatchHooks(options, state, room, feed)
+    supervisor = Supervisor(
+        engine,
+        room.fleet,
+        feed,
+        hooks,
+        drain_seconds=settings.pipeline.drain_seconds,
+    )
+    engine.settler.write_outbox_of_last_run()
+    engine.story.started(settings)
+    hooks.every_second(time.monotonic(), time.time())
+    feed.start()
+    return supervisor.run()
+
+
+class WatchHooks:
+    """Once a second, and on HUP: what is neither a job nor a record."""
+
+    def __init__(
+        self,
+        options: WatchOptions,
+        state: StateDirectory,
+        room: EngineRoom,
+        feed: KafkaFeed,
+    ) -> None:
+        self._options = options
+        self._settings = options.settings
+        self._status_path = state.status
+        self._room = room
+        self._feed = feed
+        self._credential = CredentialWatch(room.proxy, room.engine, self._tell_workers)
+        self._listed_at = time.monotonic()
+
+    def every_second(self, now: float, wall: float) -> None:
+        """Credential, status.json, and the list of what runs."""
+        engine = self._room.engine
+        self._credential.look(now, wall)
+        status = snapshot(
+            engine,
+            self._room.fleet,
+            now,
+            wall,
+            lag=self._feed.lag,
+            net=len(self._feed.reception.net),
+            credential_seconds_left=self._credential.seconds_left(wall),
+        )
+        write_status(self._status_path, status)
+        if now - self._listed_at >= _LIST_SECONDS:
+            self._listed_at = now
+            engine.story.running([e.job.task for e in engine.dispatcher.out()])
+
+    def reload(self) -> None:
+        """HUP: filters, log and limits at once; the rest asks for a restart."""
+        story = self._room.engine.story
+        self._room.log.reopen()
+        try:
+            fresh = config.load(self._options.config_path, os.environ)
+            planner = planner_of(fresh)
+        except ConfigError as exc:
+            story.note(f"configuration not reloaded: {exc}", level="error")
+            return
+        reloaded, restart = config.changed_keys(self._settings, fresh)
+        if restart:
+            named = ", ".join(restart)
+            story.note(f"{named} changed: needs a restart", level="warning")
+        if reloaded:
+            self._apply(fresh)
+            self._feed.reception.planner = planner
+        story.note(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")
+
+    def _apply(self, fresh: Settings) -> None:
+        self._room.engine.plan = engine_plan(fresh, suspects_source=True)
+        self._room.log.set_level(log_level(fresh, self._options.verbosity))
+
+    def _tell_workers(self, message: CredentialChanged) -> None:
+        for child in self._room.fleet.workers():
+            self._room.fleet.send(child, message)

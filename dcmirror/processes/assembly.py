@@ -1,0 +1,191 @@
+"""Puts an engine together from settings: the books, the children, the decisions.
+
+``watch`` and ``replay`` call it in the supervisor's process, each with its own name.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dcmirror.adapters.catalogue import Catalogue
+from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.failed_csv import FailedCsv
+from dcmirror.adapters.human_log import HumanLog
+from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.state_directory import StateDirectory
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.filters import Rules
+from dcmirror.core.holds import HoldBook
+from dcmirror.core.ledger import Ledgers
+from dcmirror.core.paths import PathMap
+from dcmirror.core.plan import Planner
+from dcmirror.core.retry import RetryPolicy
+from dcmirror.processes.engine import Engine, EnginePlan
+from dcmirror.processes.fleet import Fleet, Post
+from dcmirror.processes.logger import LoggerBoot, logger_main
+from dcmirror.processes.settler import Settlement, Settler
+from dcmirror.processes.story import Story
+from dcmirror.processes.worker import WorkerBoot, worker_main
+from dcmirror.settings import Settings
+
+_MOST_WORKERS = 4
+_LEVELS = ("error", "warning", "info", "debug")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoom:
+    """Everything that a command's loop works with."""
+
+    engine: Engine
+    fleet: Fleet
+    catalogue: Catalogue
+    journal: Journal
+    log: HumanLog
+    proxy: Path
+
+
+def engine_plan(settings: Settings, *, suspects_source: bool) -> EnginePlan:
+    """The limits that the configuration asks for."""
+    return EnginePlan(
+        policy=RetryPolicy(
+            retry_seconds=settings.dcache.retryseconds,
+            retry_times=settings.dcache.retrytimes,
+            grace_seconds=settings.source.grace_seconds,
+            commit_grace_seconds=settings.source.commit_grace_seconds,
+        ),
+        net_seconds=settings.source.net_seconds,
+        max_jobs=settings.pipeline.max_jobs,
+        max_waiting=settings.pipeline.max_waiting,
+        min_free=settings.destination.min_free,
+        suspects_source=suspects_source,
+    )
+
+
+def planner_of(settings: Settings) -> Planner:
+    """Which records are ours, and what job each makes."""
+    dcache = settings.dcache
+    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    return Planner(path_map, Rules.parse(settings.filter.rules))
+
+
+def door_of(settings: Settings) -> str:
+    """The door as ``host:port``."""
+    parts = urlsplit(settings.dcache.url)
+    return f"{parts.hostname}:{parts.port or 443}"
+
+
+def log_level(settings: Settings, verbosity: int) -> str:
+    """The configured level, moved by -v and -q."""
+    at = _LEVELS.index(settings.log.level) + verbosity
+    return _LEVELS[min(max(at, 0), len(_LEVELS) - 1)]
+
+
+def assemble(
+    settings: Settings,
+    state: StateDirectory,
+    command: str,
+    *,
+    downloads: int,
+    verbosity: int,
+    ledgers: Ledgers | None,
+    failed_csv: FailedCsv | None,
+    on_settled: Callable[[list[Settlement]], None] | None = None,
+) -> EngineRoom:
+    """Open the books and make the engine; no child runs yet.
+
+    Raises:
+        BooksError: a book cannot be opened.
+    """
+    catalogue = Catalogue(state.catalogue)
+    limits = settings.journal
+    journal = Journal(state.journal, limits.max_bytes, limits.segment_bytes)
+    log = HumanLog(settings.log.file, log_level(settings, verbosity))
+    story = Story(
+        journal,
+        log,
+        command,
+        mirror=settings.local.downloadfolder,
+        instance=state.path.name,
+    )
+    settler = Settler(
+        catalogue,
+        failed_csv,
+        journal,
+        ledgers,
+        journal_required=limits.required,
+        on_settled=on_settled,
+    )
+    engine = Engine(
+        engine_plan(settings, suspects_source=ledgers is not None),
+        Dispatcher(),
+        HoldBook(door_of(settings)),
+        settler,
+        story,
+        catalogue.lookup,
+        random.Random(),
+    )
+    proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
+    posts = worker_posts(settings, state.tag, proxy, downloads)
+    posts.append(logger_post(settings, state))
+    fleet = Fleet(posts, state.children_lock(command))
+    return EngineRoom(engine, fleet, catalogue, journal, log, proxy)
+
+
+def worker_posts(
+    settings: Settings, tag: str, proxy: Path, downloads: int
+) -> list[Post]:
+    """One post for each worker; their streams add up to ``downloads``."""
+    wanted = settings.pipeline.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    count = min(wanted, downloads)
+    capath = settings.local.capath or default_capath(os.environ)
+    return [
+        _worker_post(settings, number, streams, tag, proxy, capath)
+        for number, streams in enumerate(_shares(downloads, count), start=1)
+    ]
+
+
+def _worker_post(
+    settings: Settings, number: int, streams: int, tag: str, proxy: Path, capath: Path
+) -> Post:
+    name = f"worker {number}"
+
+    def boot(inbox: Connection, outbox: Connection) -> WorkerBoot:
+        return WorkerBoot(
+            settings=settings,
+            name=name,
+            streams=streams,
+            tag=tag,
+            proxy=proxy,
+            capath=capath,
+            inbox=inbox,
+            outbox=outbox,
+        )
+
+    return Post(name, worker_main, boot, streams)
+
+
+def logger_post(settings: Settings, state: StateDirectory) -> Post:
+    """The post of the process that ships the journal."""
+
+    def boot(inbox: Connection, outbox: Connection) -> LoggerBoot:
+        return LoggerBoot(
+            settings=settings,
+            journal_directory=state.journal,
+            checkpoint=state.checkpoint,
+            export=settings.journal.export,
+            name="logger",
+        )
+
+    return Post("logger", logger_main, boot)
+
+
+def _shares(total: int, count: int) -> list[int]:
+    """``total`` in ``count`` whole parts that differ by one at most."""
+    each, rest = divmod(total, count)
+    return [each + (number < rest) for number in range(count)]

@@ -1,0 +1,161 @@
+"""Holds at work: when they begin and end, and which job probes them.
+
+The engine asks it before it hands jobs out and after each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dcmirror.core.dispatch import Dispatcher, Entry
+from dcmirror.core.failures import Failure, FailureClass, Treatment
+from dcmirror.core.holds import SOURCE_CLASSES, Hold, HoldBook, HoldKey, HoldKind
+from dcmirror.core.jobs import AttemptResult, ResultKind
+from dcmirror.processes.story import Story
+
+#: Kinds that the supervisor probes by itself, without a job.
+_PROBED_WITHOUT_JOB = (HoldKind.DESTINATION, HoldKind.BOOKS)
+#: Ends of an attempt that say nothing of any host.
+_SILENT = (ResultKind.BUSY, ResultKind.AGAIN, ResultKind.PARKED)
+#: Until a probe that could not be made, or said nothing, is made again (seconds).
+_SOON = 1.0
+_CURL_TIMEOUT = 28
+
+
+class HoldDesk:
+    """The holds of one engine."""
+
+    def __init__(self, dispatcher: Dispatcher, holds: HoldBook, story: Story) -> None:
+        self.holds = holds
+        self._dispatcher = dispatcher
+        self._story = story
+
+    @property
+    def source_key(self) -> HoldKey:
+        """The hold of a source under suspicion."""
+        return HoldKey(HoldKind.SOURCE, self.holds.door)
+
+    def begin(self, key: HoldKey, cause: str, now: float) -> None:
+        """Stop work for a cause; said once."""
+        hold = self.holds.begin(key, cause, now)
+        if hold is not None:
+            self._story.hold_began(hold)
+
+    def end(self, key: HoldKey, now: float) -> None:
+        """The cause is gone: go on; said once."""
+        hold = self.holds.end(key)
+        if hold is not None:
+            self._story.hold_ended(hold, now)
+            self._dispatcher.release(key)
+
+    def wait_for_end(self, entry: Entry, failure: Failure, now: float) -> None:
+        """A job met a cause that is held: it waits, uncharged."""
+        key = self.holds.key_for(failure.failure_class, failure.host)
+        if key is None:
+            self._dispatcher.ready_again(entry)
+            return
+        self.begin(key, failure.message, now)
+        if key.kind is HoldKind.POOL:
+            self._dispatcher.hold(entry, key)
+        else:
+            self._dispatcher.ready_again(entry, first=True)
+
+    def is_source_held(self, failure: Failure) -> bool:
+        """Whether this failure is one of those the source hold stands for."""
+        held = self.source_key in self.holds
+        return held and failure.failure_class in SOURCE_CLASSES
+
+    # -- probes -------------------------------------------------------------------
+
+    def probes(self, now: float) -> list[tuple[Entry, int]]:
+        """One job for each hold whose probe is due and that a job can probe."""
+        pairs = []
+        blocking = {hold.key for hold in self.holds.global_holds()}
+        for hold in self.holds.all():
+            if hold.probing or hold.probe_at > now or blocking - {hold.key}:
+                continue
+            if hold.key.kind in _PROBED_WITHOUT_JOB:
+                continue
+            pair = self._probe(hold, now)
+            if pair is not None:
+                pairs.append(pair)
+            else:
+                hold.probe_at = now + _SOON  # nothing to probe with, or nobody free
+        return pairs
+
+    def _probe(self, hold: Hold, now: float) -> tuple[Entry, int] | None:
+        for entry in self._candidates(hold):
+            worker = self._dispatcher.hand_out_one(entry.job.task, now)
+            if worker is not None:
+                entry.probes, hold.probing = hold.key, entry.job.task
+                return entry, worker
+        return None
+
+    def _candidates(self, hold: Hold) -> Iterable[Entry]:
+        if hold.key.kind is HoldKind.POOL:
+            entries = self._dispatcher.entries.values()
+            return [e for e in entries if e.held_by == hold.key][:1]
+        ready = list(self._dispatcher.probe_candidates())
+        if hold.key.kind is HoldKind.SOURCE:
+            fresh = [e for e in ready if not e.past_source_hold]
+            return (fresh or ready)[-1:]
+        return ready[:1]
+
+    def inconclusive(self, entry: Entry, now: float) -> None:
+        """The job that probed came back without an answer."""
+        key, entry.probes = entry.probes, None
+        hold = self.holds.get(key) if key is not None else None
+        if hold is not None:
+            hold.probing, hold.probe_at = None, now + _SOON
+
+    # -- what an attempt's end says -----------------------------------------------
+
+    def judge(self, entry: Entry, result: AttemptResult, now: float) -> None:
+        """Breakers and probes: what this end says of the hosts it touched."""
+        failure = result.failure
+        key = None
+        if failure is not None:
+            key = self.holds.key_for(failure.failure_class, failure.host)
+            key = key or self._timed_out(failure, now)
+        elif result.requests:
+            for host in (result.door_host, result.pool_host):
+                if host:
+                    self.holds.answered(host)
+        if entry.probes is not None:
+            self._judge_probe(entry, entry.probes, result, key, now)
+
+    def _timed_out(self, failure: Failure, now: float) -> HoldKey | None:
+        host = failure.host
+        if failure.curl_code != _CURL_TIMEOUT or host is None:
+            return None
+        if not self.holds.timed_out(host):
+            return None
+        key = self.holds.key_for(FailureClass.HOST, host)
+        if key is not None:
+            self.begin(key, "many timeouts in a row", now)
+        return key
+
+    def _judge_probe(
+        self,
+        entry: Entry,
+        probed: HoldKey,
+        result: AttemptResult,
+        key: HoldKey | None,
+        now: float,
+    ) -> None:
+        asked_nobody = result.failure is None and not result.requests
+        if key == probed or _fails_source(probed, result):
+            entry.probes = None
+            self.holds.probe_failed(probed, now)
+        elif result.kind in _SILENT or key is not None or asked_nobody:
+            self.inconclusive(entry, now)
+        else:
+            entry.probes = None
+            self.end(probed, now)
+
+
+def _fails_source(probed: HoldKey, result: AttemptResult) -> bool:
+    if probed.kind is not HoldKind.SOURCE or result.failure is None:
+        return False
+    treatment = result.failure.failure_class.treatment
+    return treatment in (Treatment.PERMANENT, Treatment.LADDER)

@@ -1,0 +1,133 @@
+"""The feed of ``watch``: what the intake thread brings, given to the reception.
+
+The supervisor's loop calls it; nothing here waits, but for ``close`` with its limits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+from dcmirror.core.records import Acknowledged, Batch, Closed, Fatal, Notice
+from dcmirror.errors import DcmirrorError, IntakeError
+from dcmirror.processes.engine import Engine
+from dcmirror.processes.intake import Intake
+from dcmirror.processes.reception import Reception
+
+#: A thread that has not beaten for so long hangs in a call that never returns.
+LONGEST_SILENCE = 60.0
+_COMMIT_SECONDS = 1.0
+_END_SECONDS = 20.0
+
+
+class KafkaFeed:
+    """One intake thread and the reception behind it."""
+
+    def __init__(
+        self, intake: Intake, wake_fd: int, reception: Reception, engine: Engine
+    ) -> None:
+        self.fd = wake_fd
+        self.intake = intake
+        self.reception = reception
+        self._engine = engine
+        self._notices: deque[Notice] = deque()
+        self._batch: Batch | None = None
+        self._fatal: str | None = None
+        self._commit_at = 0.0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.intake.start()
+
+    def take(self, now: float, wall: float) -> None:
+        """Everything that has arrived; what a BooksError leaves is taken next time."""
+        self._clear_wake()
+        while True:
+            self._take_notices()
+            if self._batch is not None:
+                self.reception.take_batch(self._batch, now, wall)
+                self._batch = None
+            notices, self._batch = self.intake.take()
+            self._notices.extend(notices)
+            if self._batch is None and not self._notices:
+                return
+
+    def _take_notices(self) -> None:
+        while self._notices:
+            notice = self._notices[0]
+            if isinstance(notice, Fatal):
+                self._fatal = notice.text
+            elif not isinstance(notice, Closed):
+                self.reception.take_notice(notice)
+            self._notices.popleft()
+
+    def _clear_wake(self) -> None:
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
+
+    def throttle(self, *, is_paused: bool) -> None:
+        """Partitions are paused, the membership is kept."""
+        if is_paused:
+            self.intake.pause()
+        else:
+            self.intake.resume()
+
+    def tick(self, now: float) -> None:
+        """The net's due times, and a commit of what is settled."""
+        self.reception.look_at_net(now)
+        committables = self._engine.settler.committables
+        if committables is not self.intake.committables:
+            self.intake.committables = committables
+        if now >= self._commit_at:
+            self._commit_at = now + _COMMIT_SECONDS
+            self.intake.request_commit()
+
+    def next_due(self) -> float | None:
+        """When the next door record is due."""
+        return self.reception.net.next_due()
+
+    def trouble(self, now: float) -> DcmirrorError | None:
+        """The intake has ended for good, or hangs."""
+        if self._fatal is not None:
+            return IntakeError(self._fatal)
+        silence = now - self.intake.last_beat
+        if silence > LONGEST_SILENCE:
+            return IntakeError(
+                f"the Kafka intake has been silent for {silence:.0f} s: a call of the "
+                "client hangs; start dcmirror again"
+            )
+        return None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """A topic never ends."""
+        return False
+
+    @property
+    def lag(self) -> dict[int, int]:
+        """Records behind the end, by partition."""
+        return self.intake.lag()
+
+    def stop_intake(self) -> None:
+        """No more records; the membership is kept for the last commit."""
+        self.intake.stop(final=False)
+
+    def close(self) -> None:
+        """The last commit, then leave the group; never longer than 20 seconds."""
+        self.intake.committables = self._engine.settler.committables
+        self.intake.stop(final=True)
+        deadline = time.monotonic() + _END_SECONDS
+        self.intake.join(timeout=max(deadline - time.monotonic(), 0.0))
+        notices, _ = self.intake.take()
+        for notice in notices:
+            if isinstance(notice, Acknowledged):
+                self._engine.settler.acknowledged.update(notice.offsets)
+        if self.intake.is_alive():
+            self._engine.story.note(
+                "Kafka did not answer in time; left without a last commit: what it "
+                "would have held is skipped at the next start",
+                level="warning",
+            )

@@ -1,0 +1,148 @@
+"""The feed of ``replay``: rows of failed.csv as jobs, and what becomes of the rows.
+
+The supervisor's loop calls it.  A row leaves the file only after its job's outcome is
+durable, so an interruption at any point loses none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, Key
+from dcmirror.core.jobs import Job, JobKind, Origin
+from dcmirror.core.paths import PathMap, check_relative
+from dcmirror.errors import BooksError, DcmirrorError, UnsafePathError
+from dcmirror.processes.engine import Engine
+from dcmirror.processes.settler import Settlement
+
+#: Successes after which the file is written anew.
+REWRITE_EVERY = 1000
+
+
+class RowsFeed:
+    """Offers the chosen rows and takes out those that need not be tried again."""
+
+    def __init__(
+        self,
+        rows: list[FailedRow],
+        failed_csv: FailedCsv,
+        path_map: PathMap,
+        refuse: Callable[[FailedRow, str], None],
+    ) -> None:
+        self.fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.total = len(rows)
+        self.done = 0
+        self.failed_again = 0
+        self.refused = 0
+        self.engine: Engine | None = None
+        self._failed_csv = failed_csv
+        self._path_map = path_map
+        self._refuse = refuse
+        self._rows = deque(rows)
+        self._keys: dict[str, Key] = {}
+        self._drop: set[Key] = set()
+        self._change: dict[Key, FailedRow] = {}
+        self._is_paused = False
+
+    def take(self, now: float, wall: float) -> None:
+        """Offer rows as long as the engine has room."""
+        assert self.engine is not None  # set before the loop begins
+        while self._rows and not self._is_paused and not self.engine.is_full:
+            row = self._rows.popleft()
+            try:
+                job = self._job_of(row, wall)
+            except UnsafePathError as exc:
+                self.refused += 1
+                self._refuse(row, str(exc))
+                continue
+            self._keys[job.task] = row.key
+            self.engine.offer(job)
+
+    def _job_of(self, row: FailedRow, wall: float) -> Job:
+        relative = self._path_map.relative(row.path)
+        if relative is None:
+            raise UnsafePathError(f"{row.path} is not below [dcache] folder")
+        check_relative(relative)
+        return Job(
+            task=row.task,
+            kind=JobKind.REPLAY,
+            path=row.path,
+            relative=relative,
+            url=self._path_map.url(row.path),
+            size=row.size,
+            pnfsid=row.pnfsid,
+            event_time=row.event_time,
+            accepted_at=wall,
+            origin=_origin_of(row),
+            door=row.door,
+            pool=row.pool,
+        )
+
+    def settled(self, settlements: list[Settlement]) -> None:
+        """These outcomes are durable: note what becomes of their rows."""
+        for settlement in settlements:
+            key = self._keys.pop(settlement.task, None)
+            if key is None:
+                continue
+            if settlement.row is None:
+                self.done += 1
+                self._drop.add(key)
+            else:
+                self.failed_again += 1
+                self._change[key] = settlement.row
+        if len(self._drop) >= REWRITE_EVERY:
+            self.rewrite()
+
+    def rewrite(self) -> None:
+        """Take the done rows out of the file, put the new failures in.
+
+        Raises:
+            BooksError: the file is as it was; the next call tries it again.
+        """
+        if self._drop or self._change:
+            self._failed_csv.rewrite(self._drop, self._change)
+            self._drop, self._change = set(), {}
+
+    def throttle(self, *, is_paused: bool) -> None:
+        """Offer no more rows, or go on."""
+        self._is_paused = is_paused
+
+    def tick(self, now: float) -> None:
+        """When nothing else runs, nothing more can clear a suspicion."""
+        assert self.engine is not None
+        engine = self.engine
+        if not self._rows and len(engine.suspicion) == len(engine.dispatcher.entries):
+            engine.settle_provisional(now, everything=True)
+
+    def next_due(self) -> float | None:
+        """It has no due times of its own."""
+        return None
+
+    def trouble(self, now: float) -> DcmirrorError | None:
+        """A file that can be read once brings everything."""
+        return None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Every row was offered and settled."""
+        return not self._rows and not self._keys
+
+    def stop_intake(self) -> None:
+        """Rows that were not offered stay in the file."""
+        self._rows.clear()
+
+    def close(self) -> None:
+        """The last rewrite; without it the rows are tried once more, nothing worse."""
+        assert self.engine is not None
+        try:
+            self.rewrite()
+        except BooksError as exc:
+            self.engine.story.note(f"the rows stay as they were: {exc}", level="error")
+
+
+def _origin_of(row: FailedRow) -> Origin | None:
+    if row.topic is None or row.partition is None or row.offset is None:
+        return None
+    return Origin(row.topic, row.partition, row.offset)
