@@ -1,0 +1,101 @@
+"""Journal segments on disk: their names, their lines, and how they are read.
+
+A line is a JSON object whose last member is the CRC-32 of the bytes before it.  A last
+line without its end is normal after a crash; a wrong CRC elsewhere is a spoiled line.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CURRENT = "current.ndjson"
+
+_NAME = re.compile(r"(?P<writer>\d{8}T\d{6}Z-[0-9a-f]{16})-(?P<number>\d{8})\.ndjson")
+_CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
+_CRC_BYTES = len(b',"crc":"00000000"}')
+_LONGEST_LINE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One file of one writer; they sort by the writer's start, then by number."""
+
+    writer: str
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLine:
+    """One line: ``end`` is the offset behind it, ``number`` counts from 1.
+
+    ``body`` is the JSON object without its CRC, None for a spoiled line.
+    """
+
+    number: int
+    end: int
+    raw: bytes
+    body: bytes | None
+
+
+def segment_name(writer: str, number: int) -> str:
+    """The name of a writer's segment."""
+    return f"{writer}-{number:08}.ndjson"
+
+
+def list_segments(directory: Path) -> list[Segment]:
+    """All segments, the oldest writer's first; a missing directory has none."""
+    try:
+        names = [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    found = ((name, _NAME.fullmatch(name)) for name in names)
+    return sorted(
+        Segment(match["writer"], int(match["number"]), directory / name)
+        for name, match in found
+        if match
+    )
+
+
+def seal(line: str) -> bytes:
+    """A JSON object as a journal line, with its CRC and newline."""
+    body = line.rstrip().encode("utf-8", "backslashreplace")
+    if not body.startswith(b"{") or not body.endswith(b"}") or b"\n" in body:
+        raise ValueError(f"not a JSON object on one line: {line[:80]!r}")
+    head = body[:-1]
+    return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
+
+
+def unseal(raw: bytes) -> bytes | None:
+    """The JSON object of a line, None if its CRC is missing or wrong."""
+    line = raw.rstrip(b"\n")
+    match = _CRC.fullmatch(line, len(line) - _CRC_BYTES)
+    if match is None:
+        return None
+    head = line[:-_CRC_BYTES]
+    return head + b"}" if zlib.crc32(head) == int(match[1], 16) else None
+
+
+def read_segment(path: Path, offset: int = 0, number: int = 0) -> Iterator[SegmentLine]:
+    """The whole lines from ``offset`` on, which is behind line ``number``.
+
+    Ends before a last line that has no end yet.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        while raw := file.readline(_LONGEST_LINE):
+            # Only damage makes a line that long: it is given in pieces, all spoiled.
+            if not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE:
+                return
+            offset += len(raw)
+            number += 1
+            yield SegmentLine(number, offset, raw, unseal(raw))

@@ -1,0 +1,308 @@
+"""The journal on a real directory: whole lines, bounded, never in the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from dcmirror.adapters import checkpoints, journal, segments
+from dcmirror.adapters.checkpoints import Checkpoint, Position
+from dcmirror.adapters.journal import Journal
+from dcmirror.errors import BooksError
+
+KIB = 1024
+
+
+def line(number, size=0, event_id=None):
+    event = {"message": f"event {number}", "pad": "x" * size}
+    if event_id:
+        event["event"] = {"id": event_id}
+    return json.dumps(event)
+
+
+def numbers(directory):
+    """The numbers of all events that any segment holds, in order."""
+    return [
+        int(json.loads(read.body)["message"].split()[1])
+        for segment in segments.list_segments(directory)
+        for read in segments.read_segment(segment.path)
+        if read.body is not None
+    ]
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make_one(max_bytes=1024 * KIB, segment_bytes=64 * KIB, **options):
+        made.append(Journal(tmp_path / "j", max_bytes, segment_bytes, **options))
+        return made[-1]
+
+    yield make_one
+    for one in made:
+        one.close()
+
+
+def files(directory):
+    return [segment.path for segment in segments.list_segments(directory)]
+
+
+def test_a_line_is_json_with_the_crc_of_what_stands_before_it(make):
+    journal = make(started_at=1_579_801_634)
+    assert journal.append([line(1), line(2)]) == 0
+
+    (path,) = files(journal.directory)
+    assert re.fullmatch(r"20200123T174714Z-[0-9a-f]{16}-00000001\.ndjson", path.name)
+    for raw in path.read_bytes().splitlines():
+        head, _, rest = raw.rpartition(b',"crc":"')
+        assert rest == b'%08x"}' % zlib.crc32(head)
+        assert json.loads(raw)["message"].startswith("event ")
+
+
+def test_current_links_to_the_newest_segment(make):
+    journal = make(segment_bytes=KIB)
+    journal.append([line(1, 600)])
+    journal.append([line(2, 600)])
+
+    link = journal.directory / "current.ndjson"
+    assert os.readlink(link) == files(journal.directory)[-1].name
+    assert json.loads(link.read_bytes())["message"] == "event 2"
+
+
+def test_segments_end_before_they_grow_too_long(make):
+    journal = make(segment_bytes=4 * KIB)
+    journal.append([line(n, 100) for n in range(200)])
+
+    assert numbers(journal.directory) == list(range(200))
+    assert len(files(journal.directory)) > 4
+    assert all(path.stat().st_size <= 4 * KIB for path in files(journal.directory))
+
+
+def test_two_writers_of_the_same_second_have_segments_of_their_own(make):
+    one, two = make(started_at=5.0), make(started_at=5.0)
+    one.append([line(1)])
+    two.append([line(2)])
+
+    assert one.writer != two.writer
+    assert len(files(one.directory)) == 2
+
+
+def test_a_line_must_be_one_json_object(make):
+    for wrong in ("[1]", '{"a":1}\n{"b":2}', "", "{"):
+        with pytest.raises(ValueError, match="not a JSON object"):
+            make().append([wrong])
+
+
+def test_a_torn_tail_is_not_read_and_a_spoiled_line_is_told(make):
+    journal = make()
+    journal.append([line(1), line(2), line(3)])
+    (path,) = files(journal.directory)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"event 2", b"EVENT 2")[:-4])
+
+    read = list(segments.read_segment(path))
+    assert [(r.number, r.body is None) for r in read] == [(1, False), (2, True)]
+    (rest,) = segments.read_segment(path, read[0].end, read[0].number)
+    assert rest == read[1]
+
+
+def test_a_missing_directory_is_made_again(make):
+    journal = make()
+    assert journal.append([line(1)]) == 0
+    journal.close()
+    for path in journal.directory.iterdir():
+        path.unlink()
+    journal.directory.rmdir()
+
+    assert journal.append([line(2)]) == 0
+    assert numbers(journal.directory) == [2]
+
+
+def test_the_oldest_shipped_segments_go_first(make, tmp_path):
+    old, new = make(8 * KIB, KIB, started_at=1), make(8 * KIB, KIB, started_at=2)
+    old.append([line(n, 700) for n in range(3)])
+    old.close()
+    new.append([line(n, 700) for n in range(10, 13)])
+    place = Checkpoint({new.writer: Position(segment=3)})
+    checkpoints.save(tmp_path / "checkpoint.json", place)
+    lost = [new.append([line(n, 700)]) for n in range(13, 18)]
+
+    assert lost == [0, 0, 0, 0, 0]
+    assert {0, 1, 2}.issubset(numbers(new.directory))
+    assert 10 not in numbers(new.directory)
+
+
+def test_what_was_not_shipped_goes_last_and_is_counted(make):
+    journal = make(max_bytes=8 * KIB, segment_bytes=KIB)
+    lost = sum(journal.append([line(n, 300), line(n, 300)]) for n in range(40))
+
+    kept = numbers(journal.directory)
+    assert lost == journal.dropped == 80 - len(kept)
+    assert lost > 0
+    assert kept[-1] == 39
+    assert journal.size() <= 8 * KIB
+
+
+def test_a_segment_that_another_process_writes_is_never_removed(make):
+    busy, other = make(4 * KIB, KIB, started_at=1), make(4 * KIB, KIB, started_at=2)
+    busy.append([line(1)])
+    for n in range(20):
+        other.append([line(n, 700)])
+
+    assert files(busy.directory)[0].name.startswith(busy.writer)
+
+
+def test_the_newest_segments_know_their_events(make):
+    old = make(started_at=1)
+    old.append([line(n, event_id=f"id-{n}") for n in range(5)])
+    old.append([json.dumps({"message": 'about "id-9"', "event": {"id": "other"}})])
+    old.append([json.dumps({"message": "x", "about": "id-8"})])
+    old.close()
+    (path,) = files(old.directory)
+    path.write_bytes(path.read_bytes().replace(b"event 3", b"EVENT 3"))
+
+    asked = ["id-0", "id-3", "id-4", "id-8", "id-9"]
+    assert make(started_at=2).holds(asked) == {"id-0", "id-4"}
+
+
+def test_a_torn_outcome_line_is_not_held(make):
+    journal = make()
+    journal.append([line(1, event_id="id-1"), line(2, event_id="id-2")])
+    (path,) = files(journal.directory)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    assert journal.holds(["id-1", "id-2"]) == {"id-1"}
+
+
+class Disk:
+    """Stands in for some calls of ``os`` and fails when told to."""
+
+    def __init__(self, monkeypatch):
+        self.error = 0
+        self.written = None
+        self.syncs = 0
+        self._real_write, self._real_sync = os.write, os.fdatasync
+        monkeypatch.setattr(journal.os, "write", self.write)
+        monkeypatch.setattr(journal.os, "fdatasync", self.fdatasync)
+
+    def write(self, fd, data):
+        if not self.error:
+            return self._real_write(fd, data)
+        if self.written is None:
+            self.written = self._real_write(fd, data[: len(data) // 2])
+            return self.written
+        raise OSError(self.error, os.strerror(self.error))
+
+    def fdatasync(self, fd):
+        self.syncs += 1
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        self._real_sync(fd)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
+
+
+def test_a_full_disk_loses_lines_counts_them_and_tears_nothing(make, disk):
+    journal = make()
+    journal.append([line(1)])
+    disk.error = errno.ENOSPC
+    assert journal.append([line(2), line(3)]) == 2
+    assert journal.append([line(4)]) == 1
+    assert "No space left" in journal.trouble
+    disk.error = 0
+    assert journal.append([line(5)]) == 0
+
+    assert journal.trouble is None
+    assert journal.dropped == 3
+    assert numbers(journal.directory) == [1, 5]
+    (path,) = files(journal.directory)
+    assert all(read.body for read in segments.read_segment(path))
+
+
+def test_a_required_journal_says_so_instead(make, disk):
+    journal = make(required=True)
+    disk.error = errno.ENOSPC
+    with pytest.raises(BooksError, match="No space left"):
+        journal.append([line(1)])
+    disk.error = 0
+    journal.append([line(1)])
+
+    assert journal.dropped == 0
+    assert numbers(journal.directory) == [1]
+
+
+def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
+    journal = make()
+    journal.append([line(1)])
+    disk.error = errno.EIO
+    journal.tick(1.0)
+    journal.tick(2.0)
+    disk.error = 0
+    assert journal.append([line(2)]) == 0
+
+    assert len(files(journal.directory)) == 2
+    assert numbers(journal.directory) == [1, 2]
+
+
+def test_syncs_are_few(make, disk):
+    journal = make()
+    journal.tick(0.0)
+    for n in range(100):
+        journal.append([line(n)])
+        journal.tick(1.0 + n * 0.001)
+    assert disk.syncs == 0
+    journal.tick(1.2)
+    journal.tick(9.0)
+    assert disk.syncs == 1
+
+    journal.append([line(n) for n in range(300)])
+    assert disk.syncs == 2
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from dcmirror.adapters.journal import Journal
+journal = Journal(Path(sys.argv[1]), 1 << 24, 1 << 16)
+n = 0
+while True:
+    journal.append(['{"message":"event %d"}' % k for k in range(n, n + 7)])
+    n += 7
+    if n == 7 * 100:
+        print("running", flush=True)
+"""
+
+
+def test_a_kill_leaves_a_torn_tail_at_most(tmp_path):
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path / "j")], stdout=subprocess.PIPE
+    )
+    assert writer.stdout.readline() == b"running\n"
+    writer.kill()
+    writer.communicate()
+
+    found = numbers(tmp_path / "j")
+    assert found == list(range(len(found)))
+    assert len(found) >= 700
+
+
+def test_an_unreadable_checkpoint_counts_as_none(tmp_path):
+    path = tmp_path / "checkpoint.json"
+    assert checkpoints.load(path) == Checkpoint()
+    for spoiled in (b"", b"{", b"[]", b'{"version":1}', b'{"version":2}', b"\xff"):
+        path.write_bytes(spoiled)
+        assert checkpoints.load(path) == Checkpoint()
+
+    saved = Checkpoint({"w": Position(3, 40, 5)}, {"size": 7}, 9, 1, 2)
+    checkpoints.save(path, saved)
+    assert checkpoints.load(path) == saved
