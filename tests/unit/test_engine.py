@@ -1,0 +1,507 @@
+"""Named histories of jobs, told to the engine as the supervisor would tell them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, cast
+
+import pytest
+
+from dcmirror.core.dispatch import Dispatcher, State
+from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.holds import SOURCE_STREAK, HoldBook, HoldKey, HoldKind
+from dcmirror.core.jobs import (
+    AttemptResult,
+    CopyRecord,
+    Job,
+    JobKind,
+    Origin,
+    Progress,
+    ResultKind,
+)
+from dcmirror.core.retry import RetryPolicy
+from dcmirror.processes.engine import Engine, EnginePlan
+from dcmirror.processes.settler import Settlement
+
+DOOR = "door:443"
+WORKER = 1
+
+
+class StubStory:
+    """Remembers which methods were called; outcome lines are None."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def tell(*args: Any, **more: Any) -> Any:
+            self.told.append(name)
+            return (None, f"row of {args[0].path}") if name == "failed" else None
+
+        return tell
+
+
+class ListSettler:
+    """Keeps what is settled."""
+
+    def __init__(self) -> None:
+        self.settled: list[Settlement] = []
+
+    def add(self, settlement: Settlement) -> None:
+        self.settled.append(settlement)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """How each task was settled."""
+        return {s.task: s.kind for s in self.settled}
+
+
+class History:
+    """An engine, its clock, and short words for what happens to it."""
+
+    def __init__(self, **plan: Any) -> None:
+        self.now = 1000.0
+        limits: dict[str, Any] = {
+            "policy": RetryPolicy(1.0, 2, 600.0, 86400.0),
+            "net_seconds": 30.0,
+            "max_jobs": 100,
+            "max_waiting": 100,
+            "min_free": 0,
+        } | plan
+        self.story, self.settler = StubStory(), ListSettler()
+        self.known: dict[str, CopyRecord] = {}
+        self.engine = Engine(
+            EnginePlan(**limits),
+            Dispatcher(),
+            HoldBook(DOOR),
+            cast(Any, self.settler),
+            cast(Any, self.story),
+            lambda names: {n: self.known[n] for n in names if n in self.known},
+            random.Random(1),
+        )
+        self.engine.dispatcher.seat(WORKER, streams=16)
+
+    def offer(self, *tasks: str, **over: Any) -> None:
+        """A job for each task."""
+        for task in tasks:
+            fields: dict[str, Any] = {
+                "size": 10,
+                "event_time": self.now,
+                "accepted_at": self.now,
+                "origin": Origin("billing", 0, len(self.engine.dispatcher.entries)),
+            } | over
+            job = Job(
+                task, JobKind.TRIGGER, f"/d/{task}", task, f"https://x/{task}", **fields
+            )
+            self.engine.offer(job)
+
+    def hand_out(self) -> list[str]:
+        """The tasks that go to the worker now."""
+        chosen = self.engine.hand_out(self.now)
+        return [job.task for jobs in chosen.values() for job in jobs]
+
+    def end(self, task: str, kind: ResultKind, **over: Any) -> None:
+        """An attempt ends now, having begun a second ago."""
+        copy = None
+        if kind in (ResultKind.MIRRORED, ResultKind.ADOPTED):
+            copy = CopyRecord(task, f"/d/{task}", "P", 10, 1, True, 5, self.now)
+        fields: dict[str, Any] = {
+            "started_at": self.now - 1,
+            "ended_at": self.now,
+            "copy": copy,
+            "requests": 2,
+            "door_host": DOOR,
+        } | over
+        result = AttemptResult(task, kind, **fields)
+        self.engine.take_result(WORKER, result, self.now, self.now)
+
+    def fail(
+        self, task: str, failure_class: FailureClass, host: str = DOOR, **over: Any
+    ) -> None:
+        """An attempt fails now."""
+        failure = Failure(failure_class, "why", host=host, **over)
+        self.end(task, ResultKind.FAILED, failure=failure)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.engine.tick(self.now, self.now)
+
+    def state(self, task: str) -> State:
+        """Where a job is."""
+        return self.engine.dispatcher.entries[task].state
+
+
+@pytest.fixture
+def history() -> History:
+    """An engine with one worker of 16 streams."""
+    return History()
+
+
+def test_a_mirrored_file_is_settled_with_its_copy(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.end("a", ResultKind.MIRRORED, bytes_received=10)
+
+    assert history.settler.kinds == {"a": "mirrored"}
+    assert history.settler.settled[0].copy is not None
+    assert history.engine.tally.bytes_mirrored == 10
+    assert history.engine.dispatcher.entries == {}
+
+
+def test_a_copy_that_the_books_know_is_a_skip(history: History) -> None:
+    history.known["a"] = CopyRecord("a", "/d/a", "P", 10, 1, True, 5, 1.0)
+    history.offer("a")
+    history.hand_out()
+    history.end("a", ResultKind.ADOPTED, requests=0)
+
+    assert history.settler.kinds == {"a": "skipped:already-mirrored"}
+    assert history.settler.settled[0].copy is None
+
+
+def test_a_copy_that_only_the_mirror_knows_gets_its_row(history: History) -> None:
+    """A kill between rename and settling: the next start adopts what is there."""
+    history.offer("a")
+    history.hand_out()
+    history.end("a", ResultKind.ADOPTED, requests=0)
+
+    assert history.settler.kinds == {"a": "mirrored"}
+    assert history.settler.settled[0].copy is not None
+
+
+def test_a_transient_failure_is_retried_up_to_retrytimes(history: History) -> None:
+    history.offer("a")
+    for _ in range(3):
+        assert history.hand_out() == ["a"]
+        history.fail("a", FailureClass.TRANSIENT)
+        history.wait(20.0)
+
+    assert history.settler.kinds == {"a": "failed"}
+    assert history.engine.tally.retries == 2
+
+
+def test_a_held_class_is_never_charged(history: History) -> None:
+    """Ten attempts end for a full disk; the job's first attempt is still its first."""
+    history.offer("a")
+    for _ in range(10):
+        history.hand_out()
+        history.fail("a", FailureClass.DESTINATION)
+        history.engine.hold_desk.end(HoldKey(HoldKind.DESTINATION), history.now)
+
+    assert history.engine.dispatcher.entries["a"].job.attempt == 1
+    assert history.settler.settled == []
+
+
+def test_a_full_destination_stops_all_dispatch_and_is_said_once(
+    history: History,
+) -> None:
+    history.offer("a", "b", "c")
+    history.hand_out()
+    history.fail("a", FailureClass.DESTINATION)
+    history.fail("b", FailureClass.DESTINATION)
+    history.wait(5.0)
+
+    assert history.hand_out() == []
+    assert history.story.told.count("hold_began") == 1
+    history.engine.hold_desk.end(HoldKey(HoldKind.DESTINATION), history.now)
+    assert sorted(history.hand_out()) == ["a", "b"]
+    assert history.story.told.count("hold_ended") == 1
+
+
+def test_a_door_that_is_down_is_probed_by_one_job(history: History) -> None:
+    history.offer("a", "b", "c")
+    history.hand_out()
+    for task in "abc":
+        history.fail(task, FailureClass.HOST)
+
+    assert history.hand_out() == []
+    history.wait(2.0)
+    probe = history.hand_out()
+    assert len(probe) == 1
+    assert history.hand_out() == []
+    history.fail(probe[0], FailureClass.HOST)
+    history.wait(3.9)
+    assert history.hand_out() == []
+    history.wait(0.2)
+    probe = history.hand_out()
+    history.end(probe[0], ResultKind.MIRRORED)
+    assert len(history.hand_out()) == 2
+
+
+def test_a_pool_that_is_down_stops_only_its_own_files(history: History) -> None:
+    history.offer("a", "b")
+    history.hand_out()
+    history.fail("a", FailureClass.HOST, host="pool:1")
+    history.end("b", ResultKind.MIRRORED)
+    history.offer("c")
+
+    assert history.state("a") is State.HELD
+    assert history.hand_out() == ["c"]
+    history.wait(2.0)
+    assert history.hand_out() == ["a"]
+    history.end("a", ResultKind.MIRRORED, pool_host="pool:1")
+    assert len(history.engine.holds) == 0
+
+
+def test_a_refused_certificate_stops_dispatch_until_a_probe_succeeds(
+    history: History,
+) -> None:
+    history.offer("a", "b")
+    history.hand_out()
+    history.fail("a", FailureClass.CREDENTIAL, http_status=401)
+    history.fail("b", FailureClass.CREDENTIAL, http_status=401)
+    history.wait(29.0)
+    assert history.hand_out() == []
+    history.wait(1.0)
+    probe = history.hand_out()
+    assert len(probe) == 1
+    history.fail(probe[0], FailureClass.TRANSIENT, http_status=503)
+
+    assert len(history.engine.holds) == 0
+
+
+def test_a_probe_that_asked_nobody_proves_nothing(history: History) -> None:
+    """The mirror had the file already: the door was not asked."""
+    history.offer("a", "b")
+    history.hand_out()
+    history.fail("a", FailureClass.HOST)
+    history.wait(2.0)
+    probe = history.hand_out()
+    history.end(probe[0], ResultKind.ADOPTED, requests=0)
+
+    assert HoldKey(HoldKind.DOOR, DOOR) in history.engine.holds
+
+
+def test_a_due_probe_without_a_job_does_not_keep_the_loop_busy(
+    history: History,
+) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.fail("a", FailureClass.HOST)
+    history.engine.drop_partition("billing", 0)
+    history.wait(2.0)
+    history.hand_out()
+
+    due = history.engine.holds.next_probe()
+    assert due is not None
+    assert due > history.now
+
+
+def test_ten_forbidden_files_hold_the_source_and_burn_nothing(history: History) -> None:
+    tasks = [f"t{n}" for n in range(SOURCE_STREAK)]
+    history.offer(*tasks)
+    history.hand_out()
+    for task in tasks:
+        history.fail(task, FailureClass.FORBIDDEN)
+
+    assert history.settler.settled == []
+    assert history.engine.hold_desk.source_key in history.engine.holds
+    assert history.hand_out() == []
+
+
+def test_after_a_source_hold_each_file_is_settled_as_it_ends(history: History) -> None:
+    tasks = [f"t{n}" for n in range(SOURCE_STREAK)]
+    history.offer(*tasks)
+    history.hand_out()
+    for task in tasks:
+        history.fail(task, FailureClass.FORBIDDEN)
+    history.engine.hold_desk.end(history.engine.hold_desk.source_key, history.now)
+    assert sorted(history.hand_out()) == sorted(tasks)
+    for task in tasks:
+        history.fail(task, FailureClass.FORBIDDEN)
+
+    assert set(history.settler.kinds.values()) == {"failed"}
+    assert len(history.engine.holds) == 0
+
+
+def test_a_success_in_between_settles_the_forbidden_ones(history: History) -> None:
+    history.offer("bad", "good")
+    history.hand_out()
+    history.fail("bad", FailureClass.FORBIDDEN)
+    assert history.settler.settled == []
+    history.wait(5.0)
+    history.end("good", ResultKind.MIRRORED)
+
+    assert history.settler.kinds == {"bad": "failed", "good": "mirrored"}
+
+
+def test_a_forbidden_file_is_settled_after_ten_minutes(history: History) -> None:
+    history.offer("bad")
+    history.hand_out()
+    history.fail("bad", FailureClass.FORBIDDEN)
+    history.wait(599.0)
+    assert history.settler.settled == []
+    history.wait(1.0)
+
+    assert history.settler.kinds == {"bad": "failed"}
+
+
+def test_only_the_file_that_dies_alone_twice_is_poison(history: History) -> None:
+    history.offer("poison", "fine")
+    history.hand_out()
+    history.engine.worker_died(WORKER, history.now, history.now)
+    number = WORKER
+    for _ in range(4):
+        number += 1
+        history.engine.dispatcher.seat(number, streams=16)
+        out = history.hand_out()
+        if out == ["fine"]:
+            result = AttemptResult("fine", ResultKind.PARKED, 0.0, 1.0)
+            history.engine.take_result(number, result, history.now, history.now)
+        history.engine.worker_died(number, history.now, history.now)
+
+    assert history.settler.kinds == {"poison": "failed"}
+    assert history.engine.tally.failures == {"poison": 1}
+
+
+def test_a_live_part_of_somebody_else_is_waited_for_uncharged(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.end("a", ResultKind.BUSY)
+    history.wait(29.0)
+    assert history.hand_out() == []
+    history.wait(1.0)
+
+    assert history.hand_out() == ["a"]
+    assert history.engine.dispatcher.entries["a"].job.attempt == 1
+
+
+def test_a_name_that_changed_under_us_is_tried_again_uncharged(
+    history: History,
+) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.end("a", ResultKind.AGAIN)
+    history.wait(1.0)
+
+    assert history.hand_out() == ["a"]
+    assert history.engine.dispatcher.entries["a"].job.attempt == 1
+
+
+def test_a_result_of_a_worker_that_was_buried_is_ignored(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.engine.worker_died(WORKER, history.now, history.now)
+    history.end("a", ResultKind.MIRRORED)
+
+    assert history.settler.settled == []
+    assert history.state("a") is State.READY
+
+
+def test_failures_of_a_revoked_partition_go_to_its_new_owner(history: History) -> None:
+    history.offer("runs", "waits")
+    history.hand_out()
+    history.end("waits", ResultKind.BUSY)
+    history.engine.drop_partition("billing", 0)
+    assert list(history.engine.dispatcher.entries) == ["runs"]
+    history.fail("runs", FailureClass.REMOVED)
+
+    assert history.settler.settled == []
+    assert history.engine.dispatcher.entries == {}
+
+
+def test_a_good_copy_of_a_revoked_partition_is_recorded(history: History) -> None:
+    history.offer("runs")
+    history.hand_out()
+    history.engine.drop_partition("billing", 0)
+    history.end("runs", ResultKind.MIRRORED)
+
+    assert history.settler.kinds == {"runs": "mirrored"}
+
+
+def test_a_partition_that_comes_back_takes_its_running_job_over(
+    history: History,
+) -> None:
+    history.offer("runs", origin=Origin("billing", 0, 7, epoch=1))
+    history.hand_out()
+    history.engine.drop_partition("billing", 0)
+    history.offer("runs", origin=Origin("billing", 0, 7, epoch=2))
+    history.end("runs", ResultKind.MIRRORED)
+
+    origin = history.settler.settled[0].origin
+    assert origin is not None
+    assert origin.epoch == 2
+
+
+def test_another_file_at_the_same_offset_is_another_job(history: History) -> None:
+    """A topic that was deleted and made anew has the same offsets again."""
+    task = "f9c82897-0976-ed88-61d8-0db305308527"
+    history.offer(task)
+    history.hand_out()
+    job = Job(task, JobKind.TRIGGER, "/d/other", "other", "https://x/other", size=1)
+    history.engine.offer(job)
+
+    paths = sorted(e.job.path for e in history.engine.dispatcher.entries.values())
+    assert paths == ["/d/f9c82897-0976-ed88-61d8-0db305308527", "/d/other"]
+
+
+def test_a_disk_that_is_nearly_full_holds_before_it_is_full(history: History) -> None:
+    history = History(min_free=100)
+    history.engine.free_bytes = 105
+    history.offer("a", size=10)
+
+    assert history.hand_out() == []
+    assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
+    assert not history.engine.has_space()
+    history.engine.free_bytes = 200
+    assert history.engine.has_space()
+
+
+def test_what_runs_has_reserved_its_space(history: History) -> None:
+    history = History(min_free=0)
+    history.engine.free_bytes = 100
+    history.offer("a", "b", size=60)
+    assert history.hand_out() == ["a"]
+    history.engine.progress["a"] = Progress("a", "data", 50, 60, 0.0)
+
+    assert history.hand_out() == ["b"]
+
+
+def test_intake_pauses_at_the_bound_and_goes_on_at_half_of_it() -> None:
+    history = History(max_jobs=10)
+    history.offer(*[f"t{n}" for n in range(10)])
+    assert history.engine.is_full
+    history.hand_out()
+    for number in range(5):
+        history.end(f"t{number}", ResultKind.MIRRORED)
+
+    assert history.engine.has_room
+
+
+def test_beyond_the_bound_of_waiting_jobs_the_oldest_fail() -> None:
+    history = History(max_waiting=2)
+    history.offer("a", "b", "c")
+    history.hand_out()
+    for task in "abc":
+        history.end(task, ResultKind.BUSY)
+        history.now += 1
+    history.wait(0.0)
+
+    assert history.settler.kinds == {"a": "failed"}
+    assert history.engine.tally.failures == {"overflow": 1}
+
+
+def test_nothing_is_handed_out_while_stopping(history: History) -> None:
+    history.offer("a")
+    history.engine.is_stopping = True
+
+    assert history.hand_out() == []
+
+
+def test_a_parked_job_is_the_next_one(history: History) -> None:
+    history.offer("a", "b")
+    history.hand_out()
+    history.end("b", ResultKind.PARKED)
+    history.offer("c")
+
+    assert history.hand_out() == ["b", "c"]
+
+
+def test_ten_timeouts_in_a_row_open_the_breaker(history: History) -> None:
+    tasks = [f"t{n}" for n in range(10)]
+    history.offer(*tasks)
+    history.hand_out()
+    for task in tasks:
+        history.fail(task, FailureClass.TRANSIENT, curl_code=28)
+
+    assert HoldKey(HoldKind.DOOR, DOOR) in history.engine.holds
