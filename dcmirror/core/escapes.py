@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 # C0, DEL and C1; the line and paragraph separators that some readers break lines at;
-# the marks that turn the direction of text; lone surrogates, which no file takes.
+# marks that nobody sees or that turn the direction of text; lone surrogates, which no
+# file takes.
 _UNSAFE = (
-    "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-    "\ud800-\udfff"
+    "\x00-\x1f\x7f-\x9f\u2028\u2029"
+    "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
 )
 _SHOWN = re.compile(f"[{_UNSAFE}]")
 _KEPT = re.compile(f"[{_UNSAFE}\\\\]")
