@@ -13,7 +13,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 def format_line(at: datetime, tag: str, text: str, task: str | None) -> str:
     """``2020/01/23 17:47:14 [TAG] text (task)``; one line whatever is in them."""
-    return f"{at:%Y/%m/%d %H:%M:%S} [{shown(tag)}] {shown(text)} ({shown(task or SYSTEM)})\n"
+    stamp = f"{at:%Y/%m/%d %H:%M:%S}"
+    return f"{stamp} [{shown(tag)}] {shown(text)} ({shown(task or SYSTEM)})\n"
 
 
 def copy_report(size: int, seconds: float) -> str:
