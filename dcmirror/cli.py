@@ -185,10 +185,10 @@ def check(
 ) -> ExitStatus:
     """Look at everything that a start needs, and say what to do about it.
 
-    One line each with OK, WARN or FAIL: configuration, proxy, CA directory, brokers,
-    topic, codecs, door, mirror and state directory. Changes nothing but for a small
-    file that it writes to the directories and removes again. The first kind of thing
-    that fails decides the exit status.
+    One line each with OK, WARN or FAIL: configuration, codecs, brokers, topic, proxy,
+    CA directory, mirror, state directory and door. Changes nothing but for a small
+    file that it writes to the directories and removes again. If several things fail,
+    the exit status is the lowest of theirs.
     """
     from dcmirror.commands import check as command
 

@@ -77,6 +77,8 @@ def _admin(settings: Kafka, seconds: float) -> Iterator[Any]:
     chosen = admin_settings(settings, "dcmirror-check")
     chosen["bootstrap_timeout_ms"] = seconds * 1000
     chosen["request_timeout_ms"] = seconds * 1000
+    # a broker's refusal gets lost now and then when it closes at once: ask often
+    chosen["reconnect_backoff_max_ms"] = 100
     try:
         admin = kafka.KafkaAdminClient(**chosen)
         try:

@@ -69,11 +69,11 @@ def _findings(options: CheckOptions) -> Iterator[Finding]:
             yield fail("configuration", ExitStatus.BAD_CONFIGURATION, line)
         return
     yield ok("configuration", str(options.config_path))
-    yield from _credential(options, settings)
     yield from _kafka(options, settings)
-    yield from _source(options, settings)
+    yield from _credential(options, settings)
     yield from check_mirror(settings)
     yield from _books(options, settings)
+    yield from _source(options, settings)
 
 
 def _proxy(options: CheckOptions, settings: Settings) -> Path:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from dcmirror.adapters.kafka_check import TopicState, ask_topic, missing_packages
 from dcmirror.adapters.kafka_client import probe_brokers
-from dcmirror.commands.check_report import Finding, Result, fail, ok, warn
+from dcmirror.commands.check_report import Finding, fail, ok, warn
 from dcmirror.errors import ConfigError, ExitStatus, IntakeError
 from dcmirror.settings import Settings
 
 
 def check_kafka(settings: Settings, seconds: float) -> Iterator[Finding]:
-    """Codecs, then each broker, then the topic by way of one that answers."""
+    """Codecs, then each broker, then the topic by way of those that answer."""
     yield _check_codecs()
+    kafka = settings.kafka
     try:
-        findings = list(_check_brokers(settings, seconds))
-        yield from findings
-        if all(finding.result is not Result.OK for finding in findings):
-            return  # the topic cannot be asked for
-        state = ask_topic(settings.kafka, seconds)
+        answers = probe_brokers(kafka.servers, kafka.client, seconds)
+        yield from _judge_brokers(answers)
+        good = tuple(server for server, error in answers if error is None)
+        if good:
+            state = ask_topic(replace(kafka, servers=good), seconds)
+            yield from _judge(settings, state)
     except ConfigError as error:
         yield fail("Kafka settings", ExitStatus.BAD_CONFIGURATION, str(error))
-        return
     except IntakeError as error:
         remedy = "look at [kafka.client], and at the rights of its user"
         yield fail("topic", ExitStatus.INTAKE, str(error), remedy)
-        return
-    yield from _judge(settings, state)
 
 
 def _check_codecs() -> Finding:
@@ -43,10 +43,8 @@ def _check_codecs() -> Finding:
     )
 
 
-def _check_brokers(settings: Settings, seconds: float) -> Iterator[Finding]:
+def _judge_brokers(answers: Sequence[tuple[str, str | None]]) -> Iterator[Finding]:
     """One dead broker of several is a warning: the others serve."""
-    client, servers = settings.kafka.client, settings.kafka.servers
-    answers = probe_brokers(servers, client, seconds)
     has_one = any(error is None for _, error in answers)
     for server, error in answers:
         name = f"broker {server}"
