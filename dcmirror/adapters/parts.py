@@ -165,7 +165,7 @@ class Part:
         Changed is: the part's path is no longer the open file, or the final name is no
         longer what ``look`` saw.
         """
-        if not self.is_at(directory_fd):
+        if not self.is_at(directory_fd, self.part_name):
             return False
         try:
             if look_at(directory_fd, self.name) != self.expected:
@@ -175,20 +175,31 @@ class Part:
         rename(directory_fd, self.part_name, self.name)
         return True
 
-    def is_at(self, directory_fd: int, name: str | None = None) -> bool:
-        """Whether ``name`` (by default the part's) in there is the open file."""
-        return identity_at(directory_fd, name or self.part_name) == self.identity
+    def is_at(self, directory_fd: int, name: str) -> bool:
+        """Whether ``name`` in the directory is the open file."""
+        return identity_at(directory_fd, name) == self.identity
 
     def discard(self) -> None:
         """Remove the part and let go of it; may be called twice."""
+        self._remove(self.part_name)
+
+    def withdraw(self) -> None:
+        """Remove the file under its final name again, if it still is this one.
+
+        For a name that could not be made durable: the next attempt must not find and
+        adopt what a power cut may take.
+        """
+        self._remove(self.name)
+
+    def _remove(self, name: str) -> None:
         if self.fd < 0:
             return
-        # Whatever stops the removal stops nothing else: the next claim replaces it.
+        # Whatever stops the removal stops nothing else: the next claim replaces a part.
         with contextlib.suppress(OSError, UnsafePathError):
             directory_fd = self._tree.open(self.parent)
             try:
-                if self.is_at(directory_fd):
-                    os.unlink(self.part_name, dir_fd=directory_fd)
+                if self.is_at(directory_fd, name):
+                    os.unlink(name, dir_fd=directory_fd)
             finally:
                 os.close(directory_fd)
         self.close()
