@@ -23,6 +23,8 @@ _SYNC_SECONDS = 0.2
 _SYNC_LINES = 256
 # Outbox lines were written just before a crash: they can only be in the newest bytes.
 _SEARCHED_BYTES = 64 * 1024 * 1024
+# Short runs leave short segments: their number has a bound of its own.
+_MOST_SEGMENTS = 2000
 
 
 class Journal:
@@ -210,15 +212,17 @@ class Journal:
         sized = _sized(self.directory)
         excess = sum(size for _, size in sized) + max(wanted, self._segment_bytes)
         excess -= self._max_bytes
-        if excess <= 0:
+        too_many = len(sized) - _MOST_SEGMENTS
+        if excess <= 0 and too_many <= 0:
             return
         positions = checkpoints.load(self._checkpoint).writers
         for segment, size in sorted(sized, key=_shipped_first(positions)):
-            if excess <= 0:
+            if excess <= 0 and too_many <= 0:
                 break
             lines = _unshipped_lines(segment, positions.get(segment.writer))
             if _remove(segment.path):
                 excess -= size
+                too_many -= 1
                 self._pruned += lines
 
     def _newest(self) -> Iterator[Path]:

@@ -150,6 +150,16 @@ def test_what_was_not_shipped_goes_last_and_is_counted(make):
     assert journal.size() <= 8 * KIB
 
 
+def test_many_short_runs_do_not_leave_segments_without_end(make, monkeypatch):
+    monkeypatch.setattr(journal, "_MOST_SEGMENTS", 10)
+    for n in range(30):
+        run = make(started_at=n)
+        run.append([line(n)])
+        run.close()
+
+    assert numbers(run.directory) == list(range(19, 30))
+
+
 def test_a_segment_that_another_process_writes_is_never_removed(make):
     busy, other = make(4 * KIB, KIB, started_at=1), make(4 * KIB, KIB, started_at=2)
     busy.append([line(1)])

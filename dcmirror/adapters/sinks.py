@@ -1,0 +1,145 @@
+"""Where the logger ships journal lines to: a seam, and a file behind it.
+
+The logger process runs this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedLine:
+    """A journal line on its way; segment and number name it, the same at a resend."""
+
+    segment: str
+    number: int
+    body: bytes
+
+
+class Sink(Protocol):
+    """Takes lines in order.
+
+    ``ship`` may be called again with lines it took before, when the process was killed
+    between shipping and the checkpoint; ``resume`` gets what ``settle`` said at the
+    last checkpoint, so that the sink can tell.  An OSError means: nothing of it was
+    taken, try again later.
+    """
+
+    def resume(self, memory: Mapping[str, Any]) -> None:
+        """Begin where the last checkpoint was."""
+
+    def ship(self, lines: Sequence[ShippedLine]) -> None:
+        """Take these lines."""
+
+    def settle(self) -> dict[str, Any]:
+        """Make durable what was taken, and say what to remember."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class NoSink:
+    """Takes everything and keeps nothing."""
+
+    def resume(self, memory: Mapping[str, Any]) -> None:
+        """Nothing to resume."""
+
+    def ship(self, lines: Sequence[ShippedLine]) -> None:
+        """Nowhere to ship to."""
+
+    def settle(self) -> dict[str, Any]:
+        """Nothing to remember."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FileSink:
+    """Appends to a file that somebody may rename, remove or truncate at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._memory: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<FileSink {self._path}>"
+
+    def resume(self, memory: Mapping[str, Any]) -> None:
+        """What stands in the file behind the remembered size is cut off when opened."""
+        self._memory = memory
+
+    def ship(self, lines: Sequence[ShippedLine]) -> None:
+        """Append, wholly or not at all."""
+        self._follow()
+        size = os.fstat(self._fd).st_size
+        rest = memoryview(b"".join(line.body + b"\n" for line in lines))
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, size)
+            raise
+
+    def settle(self) -> dict[str, Any]:
+        """Sync; remember which file it is and how long."""
+        if self._fd < 0:
+            return dict(self._memory)
+        os.fsync(self._fd)
+        status = os.fstat(self._fd)
+        self._memory = {
+            "device": status.st_dev,
+            "inode": status.st_ino,
+            "size": status.st_size,
+        }
+        return dict(self._memory)
+
+    def close(self) -> None:
+        """Close the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _follow(self) -> None:
+        """Write to the file that has the name now."""
+        if self._fd >= 0 and self._is_current():
+            return
+        if self._fd >= 0:
+            with suppress(OSError):
+                os.fsync(self._fd)
+            self.close()
+        self._open()
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(self._path, flags, 0o640)
+        try:
+            # Another instance's export is not ours to cut.
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(fd)
+            seen = (self._memory.get("device"), self._memory.get("inode"))
+            size = self._memory.get("size", 0)
+            if seen == (status.st_dev, status.st_ino) and status.st_size > size:
+                os.ftruncate(fd, size)
+        except BlockingIOError:
+            os.close(fd)
+            raise OSError(f"{self._path} is written by another process") from None
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd = fd
