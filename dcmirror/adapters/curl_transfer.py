@@ -31,6 +31,9 @@ _MAX_CONNECTIONS = 64
 #: What is read of an error's or a redirect's body before the connection is given up.
 _IGNORED_BODY_BYTES = 64 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+_HEADERS = ["Want-Digest: adler32"]
+#: Ours after a handshake whose verdict we may have lost: see ``_may_ask_why``.
+_RESETS = frozenset({diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE})
 _EPOLL_MASKS = {
     pycurl.POLL_IN: select.EPOLLIN,
     pycurl.POLL_OUT: select.EPOLLOUT,
@@ -44,7 +47,7 @@ Write = Callable[[memoryview], object]
 class Request:
     """One request of an attempt.
 
-    ``write`` takes the body of a 200; without it the request is a HEAD.  ``most_bytes``
+    ``write`` takes the body of a 200; other bodies are ignored.  ``most_bytes``
     bounds a body that does not say its length.  ``seconds_left`` is what this attempt
     has left of ``timeout``.  The URL may hold a one-time right and is never logged.
     """
@@ -55,6 +58,7 @@ class Request:
     most_bytes: int | None = None
     seconds_left: float | None = None
     refuse_local: bool = False
+    method: str = "GET"
 
 
 @dataclass(slots=True)
@@ -139,13 +143,28 @@ class Body:
             self.write(full)
 
 
+class _LentSocket:
+    """A socket for pycurl, which duplicates the descriptor and drops the object."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        self._socket = socket.socket(family, kind, protocol)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+
 class Stream:
     """One transfer at a time: a handle for the door, one for pools, and a buffer."""
 
     __slots__ = (
-        "_head_mode",
         "_ignored",
         "_lines",
+        "_method",
         "body",
         "door",
         "handle",
@@ -166,7 +185,7 @@ class Stream:
         self.watch = Watch(options.limits)
         self._lines: list[bytes] = []
         self._ignored = 0
-        self._head_mode = False
+        self._method = "GET"
         self.door = self._make_handle(options)
         self.pool = self._make_handle(options)
         self.pool.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
@@ -185,11 +204,13 @@ class Stream:
 
     def use_credential(self, pem: bytes | None) -> None:
         """Connections are matched by these bytes: new ones never reuse old ones'."""
-        if pem is None:
-            self.door.unsetopt(pycurl.SSLCERT)
-            return
-        self.door.setopt(pycurl.SSLCERT_BLOB, pem)
-        self.door.setopt(pycurl.SSLKEY_BLOB, pem)
+        if pem is not None:
+            self.door.setopt(pycurl.SSLCERT_BLOB, pem)
+            self.door.setopt(pycurl.SSLKEY_BLOB, pem)
+
+    def close(self) -> None:
+        self.door.close()
+        self.pool.close()
 
     def prepare(self, request: Request) -> None:
         """Set what differs from the request before, and nothing else."""
@@ -197,23 +218,36 @@ class Stream:
         self.handle = handle
         self.request = request
         handle.setopt(pycurl.URL, request.url)
-        if request.at_door:
-            self._choose_method(request.write is None)
+        if request.method != self._method and request.at_door:
+            self._choose_method(request.method)
         self.watch.begin()
         self._forget()
 
-    def prepare_retry(self) -> None:
-        """The kept connection was dead: the same once more on a new one."""
+    def prepare_retry(self, *, with_tls12: bool) -> None:
+        """The same once more, on a new connection that is not kept."""
         self.is_retry = True
         self.handle.setopt(pycurl.FRESH_CONNECT, 1)
+        if with_tls12:
+            self.handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_MAX_TLSv1_2)
         self.watch.begin()
         self._forget()
 
-    def _choose_method(self, is_head: bool) -> None:
-        if is_head != self._head_mode:
-            option = pycurl.NOBODY if is_head else pycurl.HTTPGET
-            self.door.setopt(option, 1)
-            self._head_mode = is_head
+    def end_retry(self) -> None:
+        self.handle.setopt(pycurl.FRESH_CONNECT, 0)
+        self.handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_DEFAULT)
+
+    def _choose_method(self, method: str) -> None:
+        door = self.door
+        door.setopt(pycurl.HTTPGET, 1)
+        if self._method == "PROPFIND":
+            door.unsetopt(pycurl.CUSTOMREQUEST)
+            door.setopt(pycurl.HTTPHEADER, _HEADERS)
+        if method == "HEAD":
+            door.setopt(pycurl.NOBODY, 1)
+        elif method == "PROPFIND":
+            door.setopt(pycurl.CUSTOMREQUEST, method)
+            door.setopt(pycurl.HTTPHEADER, [*_HEADERS, "Depth: 0"])
+        self._method = method
 
     def _forget(self) -> None:
         self.headers = None
@@ -257,14 +291,14 @@ class Stream:
         self.watch.most_bytes = most
         self.watch.data_seconds = data_seconds(request.seconds_left, most)
 
-    def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
+    def _open_socket(self, purpose: int, address: Any) -> _LentSocket | int:
         """The last word on where a redirect leads: the address itself (G9)."""
         family, kind, protocol, name = address
         ip = name[0] if isinstance(name, tuple) else ""
         if self.request and self.request.refuse_local and is_local_address(ip):
             self.refusal = f"redirect to the local address {ip}"
             return int(pycurl.SOCKET_BAD)
-        return socket.socket(family, kind, protocol)
+        return _LentSocket(family, kind, protocol)
 
 
 def set_common_options(handle: Any, options: TransferOptions) -> None:
@@ -279,7 +313,7 @@ def set_common_options(handle: Any, options: TransferOptions) -> None:
     handle.setopt(pycurl.TCP_KEEPALIVE, 1)
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(limits.connect_seconds * 1000)))
     handle.setopt(pycurl.USERAGENT, f"dcmirror/{__version__}")
-    handle.setopt(pycurl.HTTPHEADER, ["Want-Digest: adler32"])
+    handle.setopt(pycurl.HTTPHEADER, _HEADERS)
     # http_proxy in the environment would see, and could redirect, every transfer.
     handle.setopt(pycurl.PROXY, "")
     handle.setopt(pycurl.TLS13_CIPHERS, _CIPHERS)
@@ -372,6 +406,13 @@ class Transfers:
         self._active.append(stream)
         self._multi.add_handle(stream.handle)
 
+    def close(self) -> None:
+        """Close all connections and handles."""
+        for stream in self._streams:
+            self.drop(stream)
+            stream.close()
+        self._multi.close()
+
     def owns(self, fd: int) -> bool:
         return fd in self._sockets
 
@@ -443,23 +484,36 @@ class Transfers:
         message: str,
         finished: list[tuple[Stream, Answer]],
     ) -> None:
-        if code and self._may_retry(stream, code):
-            stream.prepare_retry()
-            self._multi.add_handle(stream.handle)
-            return
+        if code and not stream.is_retry and not stream.has_answer:
+            is_stale = self._is_stale(stream, code)
+            if is_stale or self._may_ask_why(stream, code):
+                stream.prepare_retry(with_tls12=not is_stale)
+                self._multi.add_handle(stream.handle)
+                return
         answer = self._answer(stream, code, message)
         if stream.is_retry:
-            stream.handle.setopt(pycurl.FRESH_CONNECT, 0)
+            stream.end_retry()
         self._active.remove(stream)
         finished.append((stream, answer))
 
-    def _may_retry(self, stream: Stream, code: int) -> bool:
+    def _is_stale(self, stream: Stream, code: int) -> bool:
         """A kept connection that closed before the first byte: once more, uncharged."""
         return (
             code in diagnosis.STALE_CONNECTION
-            and not stream.is_retry
-            and not stream.has_answer
             and stream.handle.getinfo(pycurl.NUM_CONNECTS) == 0
+        )
+
+    def _may_ask_why(self, stream: Stream, code: int) -> bool:
+        """Whether a reset may have been the door's verdict on our certificate.
+
+        With TLS 1.3 the alert comes when we are done already, and the reset behind it
+        can overtake it.  TLS 1.2 gives the verdict inside the handshake.
+        """
+        return (
+            code in _RESETS
+            and stream.handle is stream.door
+            and self._credential.pem is not None
+            and stream.handle.getinfo(pycurl.APPCONNECT_TIME) > 0
         )
 
     def _answer(self, stream: Stream, code: int, message: str) -> Answer:

@@ -36,6 +36,9 @@ _CERTIFICATE_ALERT = re.compile(
     r"|unsupported certificate|access denied",
     re.IGNORECASE,
 )
+# libcurl's words for the alert "certificate expired", which it counts as a failed
+# verification; about the server's own certificate it says what the problem is.
+_OUR_CERTIFICATE = "SSL certificate verification failed"
 _ALERT_CODES = frozenset({CURL_TLS_CONNECT, CURL_SEND, CURL_RECEIVE})
 
 _DESTINATION_ERRNOS = frozenset(
@@ -75,6 +78,8 @@ def of_curl(
     code: int, message: str, *, at_door: bool = True, is_connected: bool = True
 ) -> FailureClass:
     """The class of a libcurl error; ``is_connected`` tells timeouts apart."""
+    if at_door and code == CURL_PEER_CERTIFICATE and message == _OUR_CERTIFICATE:
+        return FailureClass.CREDENTIAL
     if code in (CURL_RESOLVE_PROXY, CURL_RESOLVE, CURL_CONNECT, CURL_PEER_CERTIFICATE):
         return FailureClass.HOST
     if code == CURL_TIMEOUT and not is_connected:

@@ -6,7 +6,6 @@ knows what it had, and parts carry a lock that dies with the process.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import os
@@ -15,10 +14,11 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from dcmirror.adapters.curl_transfer import (
     Request,
@@ -35,23 +35,25 @@ from dcmirror.core.messages import (
     Drain,
     FromWorker,
     ProbeDestination,
+    ProbeSource,
     Ready,
     Report,
     RunJobs,
+    SourceState,
     ToWorker,
 )
 from dcmirror.core.wording import size_text
 from dcmirror.processes.publisher import FinishedPart, Publisher
 from dcmirror.settings import Settings
 from dcmirror.tasks.copy import (
-    Attempt,
+    Action,
     CopyAttempt,
     CopyTools,
-    Pause,
     Publish,
     Reply,
     tools_of,
 )
+from dcmirror.tasks.probe import SourceProbe
 
 _BEAT_SECONDS = 1.0
 #: Results gather that long while there is more to do; idle, they leave at once.
@@ -79,10 +81,10 @@ class WorkerBoot:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One attempt in hand."""
+    """One attempt in hand, or a probe that is driven like one."""
 
-    attempt: CopyAttempt
-    steps: Attempt
+    attempt: CopyAttempt | SourceProbe
+    steps: Generator[Action, Any, AttemptResult | SourceState]
     stream: Stream | None
     told_at: float
     is_publishing: bool = False
@@ -107,6 +109,7 @@ class Worker:
         wall: Callable[[], float] = time.time,
     ) -> None:
         settings = boot.settings
+        self.settings = settings
         self.clock = clock
         self.wall = wall
         self.inbox = boot.inbox
@@ -160,6 +163,15 @@ class Worker:
             self._abandon()
         else:
             self._report()
+
+    def close(self) -> None:
+        """Let go of everything that is open; the loop must have ended."""
+        self.publisher.close(_PUBLISH_GRACE_SECONDS)
+        self.transfers.close()
+        self.epoll.close()
+        os.close(self.terminated)
+        self.inbox.close()
+        self.outbox.close()
 
     def _go_on(self, began: float) -> None:
         """One pass over everything that may be due."""
@@ -216,6 +228,8 @@ class Worker:
             self._drain(message.seconds)
         elif isinstance(message, ProbeDestination):
             self._send(self._probe())
+        elif isinstance(message, ProbeSource):
+            self._begin(SourceProbe(self.settings.dcache))
         elif isinstance(message, CredentialChanged):
             self.transfers.forget_credential()
 
@@ -237,9 +251,9 @@ class Worker:
     def _probe(self) -> DestinationState:
         try:
             self.store.probe_write()
-            return DestinationState(True, "", self.store.free_bytes())
+            return DestinationState(True, "", self._space()[0])
         except OSError as exc:
-            return DestinationState(False, exc.strerror or str(exc), self._free_bytes())
+            return DestinationState(False, exc.strerror or str(exc), self._space()[0])
 
     # Attempts
 
@@ -256,10 +270,13 @@ class Worker:
         queued = self.clock() - since
         if job.attempt == 1 and job.accepted_at:
             queued = max(queued, self.wall() - job.accepted_at)
-        attempt = CopyAttempt(job, self.tools, queued * 1000)
+        self._begin(CopyAttempt(job, self.tools, queued * 1000))
+
+    def _begin(self, attempt: CopyAttempt | SourceProbe) -> None:
         run = _Run(attempt, attempt.run(), None, self.clock())
         self.runs.add(run)
-        self._give_stream(run)
+        if self.free:
+            self._give_stream(run)
         self._advance(run, None)
 
     def _advance(self, run: _Run, reply: Reply) -> None:
@@ -273,7 +290,7 @@ class Worker:
         else:
             self._do(run, action)
 
-    def _do(self, run: _Run, action: Request | Pause | Publish) -> None:
+    def _do(self, run: _Run, action: Action) -> None:
         if isinstance(action, Request):
             self._request(run, action)
         elif isinstance(action, Publish):
@@ -304,10 +321,13 @@ class Worker:
             self.free.append(run.stream)
             run.stream = None
 
-    def _end(self, run: _Run, result: AttemptResult) -> None:
+    def _end(self, run: _Run, result: AttemptResult | SourceState) -> None:
         self._take_stream(run)
         self.runs.discard(run)
-        self._finish(result)
+        if isinstance(result, SourceState):
+            self._send(result)
+        else:
+            self._finish(result)
 
     def _finish(self, result: AttemptResult) -> None:
         if not self.news.results:
@@ -378,6 +398,7 @@ class Worker:
         news = self.news
         now = self.clock()
         is_beat = now >= self.beat_at
+        free_bytes, total_bytes = self._space() if is_beat else (None, None)
         if is_beat:
             self.beat_at = now + _BEAT_SECONDS
         self._send(
@@ -385,7 +406,8 @@ class Worker:
                 results=tuple(news.results),
                 steps=tuple(news.steps),
                 progress=self._progress() if is_beat else (),
-                free_bytes=self._free_bytes() if is_beat else None,
+                free_bytes=free_bytes,
+                total_bytes=total_bytes,
                 publishing=self.publisher.publishing,
             )
         )
@@ -394,26 +416,31 @@ class Worker:
 
     def _progress(self) -> tuple[Progress, ...]:
         return tuple(
-            run.attempt.progress(run.stream.body.received if run.stream else 0)
+            attempt.progress(run.stream.body.received if run.stream else 0)
             for run in self.runs
+            if isinstance(attempt := run.attempt, CopyAttempt)
         )
 
     def _tell_progress(self, now: float) -> None:
         """The ancestor's COPY_RUN, for files that take longer than a beat."""
         for run in self.runs:
+            attempt = run.attempt
             received = run.stream.body.received if run.stream else 0
-            if received and now - run.told_at >= _BEAT_SECONDS:
+            if not received or not isinstance(attempt, CopyAttempt):
+                continue
+            if now - run.told_at >= _BEAT_SECONDS:
                 run.told_at = now + _COPY_RUN_SECONDS - _BEAT_SECONDS
-                attempt = run.attempt
                 text = f"Copying data to {attempt.target}.part, {size_text(received)}"
                 task = attempt.job.task
                 self.news.steps.append(Step(task, "copy_run", self.wall(), text))
 
-    def _free_bytes(self) -> int | None:
+    def _space(self) -> tuple[int | None, int | None]:
+        """Bytes that an unprivileged user may still write, and bytes there are."""
         try:
-            return self.store.free_bytes()
+            room = os.statvfs(self.store.root)
         except OSError:
-            return None
+            return None, None
+        return room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
 
     def _send(self, message: FromWorker) -> None:
         try:
@@ -443,6 +470,4 @@ def worker_main(boot: WorkerBoot) -> None:
         signal.signal(signal.SIGTERM, lambda *_: os.eventfd_write(worker.terminated, 1))
     worker.run()
     if not worker.is_orphan:
-        worker.publisher.close(_PUBLISH_GRACE_SECONDS)
-    with contextlib.suppress(OSError):
-        boot.outbox.close()
+        worker.close()

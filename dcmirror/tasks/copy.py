@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from dcmirror.adapters.curl_transfer import Answer, Request
 from dcmirror.adapters.mirror_store import MirrorStore
@@ -79,7 +79,7 @@ class PublishedLike(Protocol):
 
 Action = Request | Pause | Publish
 Reply = Answer | PublishedLike | None
-Attempt = Generator[Action, "Answer | PublishedLike | None", AttemptResult]
+Attempt = Generator[Action, Any, AttemptResult]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Exchange:
     def head(self, phase: str = "door") -> Generator[Request, Answer, Source]:
         """Ask the door what the file is now."""
         self.enter(phase)
-        answer = yield Request(self.job.url, at_door=True)
+        answer = yield Request(self.job.url, at_door=True, method="HEAD")
         self._count(answer, at_door=True, phase=phase)
         status = answer.headers.status
         if status in _NO_HEAD:

@@ -1,0 +1,51 @@
+"""The probe of a held source: does the door show the folder? (DESIGN, failure classes)
+
+Runs in a worker, with the credential and over the connections of the copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from dcmirror.adapters.curl_transfer import Answer, Request
+from dcmirror.core.messages import SourceState
+from dcmirror.core.paths import PathMap
+from dcmirror.errors import UnsafePathError
+from dcmirror.settings import DCache
+
+_GOOD = frozenset({200, 207})
+
+
+def folder_url(dcache: DCache) -> str:
+    """The door's URL of the directory that is mirrored."""
+    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    try:
+        return path_map.url(path_map.root)
+    except UnsafePathError:  # the folder is the pool itself
+        return f"{dcache.url.rstrip('/')}/"
+
+
+class SourceProbe:
+    """One PROPFIND of depth 0."""
+
+    def __init__(self, dcache: DCache) -> None:
+        self._url = folder_url(dcache)
+
+    def run(self) -> Generator[Request, Answer, SourceState]:
+        """Ask, and say what the door said."""
+        answer = yield Request(self._url, at_door=True, method="PROPFIND")
+        status = answer.headers.status
+        if answer.curl_code:
+            return SourceState(False, answer.message or f"curl {answer.curl_code}")
+        if status in _GOOD:
+            return SourceState(True, "")
+        reason = f" {answer.headers.reason}" if answer.headers.reason else ""
+        return SourceState(False, f"PROPFIND of the folder: HTTP {status}{reason}")
+
+    def park(self) -> SourceState:
+        """The answer of a probe that is given up because we stop."""
+        return SourceState(False, "stopping")
+
+    def crash(self, error: BaseException) -> SourceState:
+        """The answer of a probe that met a bug of ours."""
+        return SourceState(False, f"{type(error).__name__}: {error}")
