@@ -130,7 +130,9 @@ def watch(
     metavar="AGE|TIME",
     help="Only rows newer than an age (90m, 2d) or a time (UTC if it names no zone).",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most this many rows.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most this many rows."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be tried.")
 @_common
 def replay(
@@ -144,7 +146,7 @@ def replay(
     instance: str | None,
     verbose: int,
     quiet: int,
-) -> ExitStatus:
+) -> ExitStatus | int:
     """Try the failures of failed.csv again; keep only those that fail again.
 
     Without CSV it takes [local] failedtasksfile, without options all its rows. It may

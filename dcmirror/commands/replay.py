@@ -144,8 +144,7 @@ class ReplayHooks:
         self._progress.show(ended, feed.failed_again, tally.bytes_mirrored)
 
     def reload(self) -> None:
-        """HUP: only the log; a replay is over soon."""
-        self._room.log.reopen()
+        """HUP: a replay is over soon; it goes on as it began."""
 
     def _tell_workers(self, message: CredentialChanged) -> None:
         for child in self._room.fleet.workers():

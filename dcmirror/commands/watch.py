@@ -152,7 +152,6 @@ class WatchHooks:
     def reload(self) -> None:
         """HUP: filters, log and limits at once; the rest asks for a restart."""
         story = self._room.engine.story
-        self._room.log.reopen()
         try:
             fresh = config.load(self._options.config_path, os.environ)
             planner = planner_of(fresh)
@@ -163,14 +162,12 @@ class WatchHooks:
         if restart:
             named = ", ".join(restart)
             story.note(f"{named} changed: needs a restart", level="warning")
-        if reloaded:
-            self._apply(fresh)
-            self._feed.reception.planner = planner
-        story.note(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")
-
-    def _apply(self, fresh: Settings) -> None:
+        level = log_level(fresh, self._options.verbosity)
+        self._room.log.reopen(fresh.log.file, level)
         self._room.engine.plan = engine_plan(fresh, suspects_source=True)
-        self._room.log.set_level(log_level(fresh, self._options.verbosity))
+        self._feed.reception.planner = planner
+        self._settings = fresh
+        story.note(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")
 
     def _tell_workers(self, message: CredentialChanged) -> None:
         for child in self._room.fleet.workers():

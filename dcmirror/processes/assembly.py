@@ -71,7 +71,9 @@ def planner_of(settings: Settings) -> Planner:
     """Which records are ours, and what job each makes."""
     dcache = settings.dcache
     path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
-    return Planner(path_map, Rules.parse(settings.filter.rules))
+    root_bytes = len(os.fsencode(settings.local.downloadfolder))
+    rules = Rules.parse(settings.filter.rules)
+    return Planner(path_map, rules, root_bytes=root_bytes)
 
 
 def door_of(settings: Settings) -> str:
@@ -104,7 +106,13 @@ def assemble(
     """
     catalogue = Catalogue(state.catalogue)
     limits = settings.journal
-    journal = Journal(state.journal, limits.max_bytes, limits.segment_bytes)
+    journal = Journal(
+        state.journal,
+        limits.max_bytes,
+        limits.segment_bytes,
+        checkpoint=state.checkpoint,
+        required=limits.required,
+    )
     log = HumanLog(settings.log.file, log_level(settings, verbosity))
     story = Story(
         journal,
@@ -118,7 +126,6 @@ def assemble(
         failed_csv,
         journal,
         ledgers,
-        journal_required=limits.required,
         on_settled=on_settled,
     )
     engine = Engine(
@@ -180,6 +187,8 @@ def logger_post(settings: Settings, state: StateDirectory) -> Post:
             checkpoint=state.checkpoint,
             export=settings.journal.export,
             name="logger",
+            inbox=inbox,
+            outbox=outbox,
         )
 
     return Post("logger", logger_main, boot)

@@ -128,11 +128,11 @@ class Engine:
         )
 
     def skip_event(
-        self, task: str, origin: Origin, event: StorageEvent, reason: str
+        self, task: str, origin: Origin, event: StorageEvent, reason: str, detail: str
     ) -> None:
         """Settle a record below the folder that is no work."""
         self._count_skip(reason)
-        line = self.story.skipped_event(task, origin, event, reason)
+        line = self.story.skipped_event(task, origin, event, reason, detail)
         self.settler.add(Settlement(task, f"skipped:{reason}", origin, line=line))
 
     def refuse_event(

@@ -55,10 +55,8 @@ class Reception:
         self._cluster = ""
         self._net_seconds = net_seconds
         self._hints = requests_without_mover
-        self._saw_transfers = False
-        if self._hints == "auto":
-            fact = catalogue.fact(_SAW_TRANSFERS + ledgers.topic)
-            self._saw_transfers = fact is not None
+        fact = catalogue.fact(_SAW_TRANSFERS + ledgers.topic)
+        self._saw_transfers = fact is not None
         self._handlers: dict[Verdict, Callable[[Upload, Job, float], None]] = {
             Verdict.TRIGGER: self._trigger,
             Verdict.NET: self._door_record,
@@ -119,7 +117,7 @@ class Reception:
         """Every record of one poll; ``now`` is monotonic, ``wall`` epoch seconds."""
         get = self._ledgers.get
         decide = self.planner.decide
-        learning = self._hints == "auto" and not self._saw_transfers
+        learning = not self._saw_transfers
         for record in batch.records:
             ledger = get(record.partition, record.epoch)
             if ledger is None:
@@ -165,7 +163,14 @@ class Reception:
         if not ledger.receive(record.offset):
             return
         if isinstance(decision, Skip):
-            self._engine.skip_event(task, origin, decision.event, decision.reason)
+            self._engine.skip_event(
+                task, origin, decision.event, decision.reason, decision.detail
+            )
+        elif decision.verdict is not Verdict.TRIGGER and self._saw_transfers:
+            # The pool's record of the same upload makes the row of failed.csv.
+            self._engine.skip_event(
+                task, origin, decision.event, "unsafe-path", decision.reason
+            )
         else:
             failure = Failure(FailureClass.UNSAFE_PATH, decision.reason)
             self._engine.refuse_event(task, origin, decision.event, failure, wall)

@@ -50,21 +50,18 @@ class Settler:
         journal: Journal,
         ledgers: Ledgers | None,
         *,
-        journal_required: bool = False,
         on_settled: Callable[[list[Settlement]], None] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._failed_csv = failed_csv
         self._journal = journal
         self._ledgers = ledgers
-        self._journal_required = journal_required
         self._on_settled = on_settled
         self._gathered: list[Settlement] = []
         self._batch: _Batch | None = None
         self._delivered: tuple[str, ...] = ()
         self.acknowledged: dict[int, int] = {}
         self.committables: dict[tuple[int, int], int] = {}
-        self.journal_lost = 0
 
     @property
     def backlog(self) -> int:
@@ -80,7 +77,7 @@ class Settler:
         """Write everything gathered.
 
         Raises:
-            BooksError: catalogue, failed.csv (or a required journal) cannot be written;
+            BooksError: catalogue, failed.csv or a required journal cannot be written;
                 nothing of the batch is committable, and the next call tries it again.
         """
         while True:
@@ -108,7 +105,7 @@ class Settler:
             return 0
         held = self._journal.holds([line.event_id for line in lines])
         missing = [line for line in lines if line.event_id not in held]
-        self.journal_lost += self._journal.append([line.line for line in missing])
+        self._journal.append([line.line for line in missing])
         self._delivered = tuple(line.event_id for line in lines)
         return len(missing)
 
@@ -170,10 +167,5 @@ class Settler:
     def _write_lines(self, batch: _Batch) -> None:
         if not batch.lines:
             return
-        lost = self._journal.append([line.line for line in batch.lines])
-        if lost and self._journal_required:
-            raise BooksError(
-                "journal: cannot be written, and [journal] required is set"
-            )
-        self.journal_lost += lost
+        self._journal.append([line.line for line in batch.lines])
         self._delivered = tuple(line.event_id for line in batch.lines)

@@ -47,7 +47,7 @@ def snapshot(
         "worker_restarts": fleet.restarts,
         "free_bytes": engine.free_bytes,
         "unsettled": engine.settler.backlog,
-        "journal_lost": engine.settler.journal_lost,
+        "journal_dropped": engine.story.journal_dropped,
         "mirrored": tally.mirrored,
         "bytes_mirrored": tally.bytes_mirrored,
         "failed": tally.failed,

@@ -49,7 +49,8 @@ class Story:
         self._command = command
         self._lines: list[str] = []
         self._trouble = False
-        self.lost = 0
+        self._is_losing = False
+        self._told_drops = 0
         self._events = JournalEvents(
             Writer(
                 socket.gethostname(),
@@ -61,11 +62,36 @@ class Story:
         )
 
     def flush(self) -> None:
-        """Bring what was told to the journal; what it cannot take is counted."""
-        lines, self._lines = self._lines, []
-        if lines:
-            self.lost += self._journal.append(lines)
+        """Bring what was told to the journal; what it cannot take it counts.
+
+        Raises:
+            BooksError: a required journal cannot be written; nothing is forgotten.
+        """
+        self._tell_drops()
+        if self._lines:
+            self._journal.append(self._lines)
+            self._lines = []
         self._journal.tick(time.monotonic())
+
+    @property
+    def journal_dropped(self) -> int:
+        """Lines that the journal could not take, or keep, so far."""
+        return self._journal.dropped
+
+    def _tell_drops(self) -> None:
+        """Once, when it can be written again."""
+        journal = self._journal
+        if journal.trouble is not None and not self._is_losing:
+            self._is_losing = True
+            text = f"{journal.trouble}; events are lost until it can be written"
+            self._log.line("NOTE", text, level="error")
+        dropped = journal.dropped - self._told_drops
+        if dropped and journal.trouble is None:
+            self._is_losing = False
+            self._told_drops = journal.dropped
+            self._tell(self._events.journal_dropped(time.time(), dropped))
+            text = f"{dropped} journal lines were lost"
+            self._log.line("NOTE", text, level="warning")
 
     # -- jobs ---------------------------------------------------------------------
 
@@ -128,7 +154,7 @@ class Story:
         return self._outcome(job, None, reason=reason)
 
     def skipped_event(
-        self, task: str, origin: Origin, event: StorageEvent, reason: str
+        self, task: str, origin: Origin, event: StorageEvent, reason: str, detail: str
     ) -> OutboxLine:
         """A record below the folder needs no copy."""
         event_id = _new_id()
@@ -143,7 +169,8 @@ class Story:
             session=event.session,
             event_id=event_id,
         )
-        self._log.line("SKIP", f"{event.billing_path}: {reason}", task, level="debug")
+        text = f"{event.billing_path}: {reason} {detail}".rstrip()
+        self._log.line("SKIP", text, task, level="debug")
         return OutboxLine(event_id, render(document))
 
     def failed(
