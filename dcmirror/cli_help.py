@@ -1,7 +1,8 @@
-"""Words that ``--help`` and the manual share: exit statuses and examples."""
+"""Words that ``--help`` and the manual share: statuses, classes, examples."""
 
 from __future__ import annotations
 
+from dcmirror.core.failures import FailureClass, Treatment
 from dcmirror.errors import ExitStatus
 
 MEANINGS = {
@@ -18,6 +19,31 @@ MEANINGS = {
     ExitStatus.DOOR: "the door is out of reach or does not show the folder",
     ExitStatus.ROWS_REMAIN: "rows remain in failed.csv",
     ExitStatus.SECOND_TERM: "a second TERM: stopped at once",
+}
+
+CLASSES = {
+    FailureClass.NOT_THERE: "the door does not have the file yet (404, 500)",
+    FailureClass.GONE: "the door did not have the file for the whole grace period",
+    FailureClass.REMOVED: "the door says that the file was removed (410)",
+    FailureClass.FORBIDDEN: "the door does not let us read the file (403)",
+    FailureClass.TRANSIENT: "reset, timeout, stall, short body, busy server",
+    FailureClass.CHECKSUM: "the bytes have another Adler-32 than the source says",
+    FailureClass.SIZE: "more or fewer bytes than the source says",
+    FailureClass.NO_DIGEST: "the source has no Adler-32 for the file",
+    FailureClass.REDIRECT: "the door sends us where we are not allowed to go",
+    FailureClass.DESTINATION: "the mirror is full, read-only or broken",
+    FailureClass.CREDENTIAL: "proxy missing, expired or refused",
+    FailureClass.HOST: "a door or pool is out of reach",
+    FailureClass.UNSAFE_PATH: "the path would leave the mirror or cannot exist there",
+    FailureClass.POISON: "two workers died with this file alone in their hands",
+    FailureClass.OVERFLOW: "too many jobs were waiting; this one waited longest",
+}
+
+TREATMENTS = {
+    Treatment.LADDER: "asked for again, uncharged, within the grace period",
+    Treatment.RETRY: "tried again, up to retrytimes",
+    Treatment.HOLD: "held until the cause is cured; nothing is charged",
+    Treatment.PERMANENT: "a row in failed.csv",
 }
 
 SIGNALLED = "128+N: stopped by signal N; nothing is lost"

@@ -63,8 +63,15 @@ class Kafka:
         check="earliest_or_latest",
     )
     client: dict[str, Any] = setting(
-        "Any setting of kafka-python's KafkaConsumer by its own name: TLS, SASL, api_version.",
+        "Any setting of kafka-python's KafkaConsumer by its own name: TLS, SASL, "
+        "api_version. NAME_file and NAME_env read the value from a file or a variable.",
         {},
+        sample={
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": "dcmirror",
+            "sasl_plain_password_file": "/etc/dcmirror/kafka_password",
+        },
     )
 
 
