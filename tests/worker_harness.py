@@ -185,10 +185,11 @@ def drain(talk: Talk, process: Any, seconds: float = 1.0) -> int | None:
         try:
             talk.listen(0.05)
         except EOFError:
-            process.join(5.0)
-        return process.exitcode is not None
+            return True
+        return False
 
     wait_until(is_gone, seconds + 15, what="the worker has left")
+    process.join(5.0)
     return process.exitcode
 
 
