@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 from dcmirror.adapters import linux
 from dcmirror.errors import UnsafePathError
 
+# An empty component, "." or "..", or a NUL.
+_NOT_PLAIN = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
 _MAX_PROVED = 100_000
 _UNSAFE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.ENAMETOOLONG})
 
@@ -27,7 +30,7 @@ class MirrorTree:
     """
 
     def __init__(self, root: Path, directory_mode: int) -> None:
-        self.root = root
+        self._path = str(root)
         self._mode = directory_mode
         self._root: _Root | None = None
         self._has_openat2 = True
@@ -116,21 +119,21 @@ class MirrorTree:
 
     def _current_root(self) -> _Root:
         try:
-            now = os.stat(self.root)
+            now = os.stat(self._path)
         except FileNotFoundError as error:
             raise OSError(
-                errno.ENODEV, "the mirror directory is not there", str(self.root)
+                errno.ENODEV, "the mirror directory is not there", self._path
             ) from error
         root = self._root
         if root is None or root.identity != (now.st_dev, now.st_ino):
-            root = self._root = _Root(self.root)
+            root = self._root = _Root(self._path)
         return root
 
 
 class _Root:
     """An open root; closed when the last thread that uses it has let go."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         now = os.fstat(self.fd)
         self.identity = (now.st_dev, now.st_ino)
@@ -145,12 +148,9 @@ def split(relative: str) -> tuple[str, str]:
 
     Checked again, cheaply, because this is the last place that can say no.
     """
-    parent, _, name = relative.rpartition("/")
-    components = relative.split("/")
-    if "" in components or "." in components or ".." in components:
+    if _NOT_PLAIN.search(relative):
         raise UnsafePathError(f"{relative!r} is not a plain path below the mirror")
-    if "\0" in relative:
-        raise UnsafePathError(f"{relative!r} has a NUL byte")
+    parent, _, name = relative.rpartition("/")
     return parent, name
 
 

@@ -11,6 +11,7 @@ import fcntl
 import functools
 import os
 import signal
+from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,6 +54,9 @@ class _OpenHow(ctypes.Structure):
         ("mode", ctypes.c_uint64),
         ("resolve", ctypes.c_uint64),
     )
+
+
+_OPEN_HOW_BYTES = ctypes.sizeof(_OpenHow)
 
 
 def die_with_parent(expected_ppid: int, signum: int = signal.SIGKILL) -> None:
@@ -126,19 +130,24 @@ def open_beneath(directory_fd: int, path: str, flags: int) -> int:
         NotImplementedError: the kernel (before 5.6) or a sandbox has no openat2.
         OSError: ELOOP for a symlink anywhere, EXDEV for a path that leads out.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
+    how = _open_how(flags)
     name = os.fsencode(path)
     while True:
-        fd = _libc.syscall(
-            _SYS_OPENAT2, directory_fd, name, ctypes.byref(how), ctypes.sizeof(how)
-        )
+        fd: int = _libc.syscall(_SYS_OPENAT2, directory_fd, name, how, _OPEN_HOW_BYTES)
         if fd >= 0:
-            return int(fd)
+            return fd
         code = ctypes.get_errno()
         if code in (errno.ENOSYS, errno.EPERM, errno.E2BIG):
             raise NotImplementedError("openat2")
         if code not in (errno.EINTR, errno.EAGAIN):
             raise OSError(code, os.strerror(code), path)
+
+
+@functools.cache
+def _open_how(flags: int) -> Any:
+    """Made once for the few combinations we use; the kernel only reads it."""
+    resolve = _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
+    return ctypes.byref(_OpenHow(flags | os.O_CLOEXEC, 0, resolve))
 
 
 def _last_error(call: str) -> OSError:

@@ -19,6 +19,7 @@ from dcmirror.adapters.directories import MirrorTree, split
 from dcmirror.adapters.parts import (
     ABSENT,
     Look,
+    NewPart,
     Part,
     PartBusy,
     TargetChanged,
@@ -239,26 +240,28 @@ class MirrorStore:
     def _claim_in(
         self, directory_fd: int, relative: str, expected: Look, made: tuple[str, ...]
     ) -> Part:
-        name, fd = self._locked_part(directory_fd, split(relative)[1])
-        part = Part(self.tree, relative, name, fd, expected, made)
+        opened = self._locked_part(directory_fd, relative.rpartition("/")[2])
+        part = Part(self.tree, relative, opened, expected, made)
         try:
             self._learn_device(part.identity[0], directory_fd)
             if self._shared:
                 self._give_way(directory_fd, part)
-            if look_at(directory_fd, part.name) != expected:
+            # An absent file is a moment's look away; a look at one that was there may
+            # be as old as a HEAD, and a copy in vain costs more than another look.
+            if expected.exists and look_at(directory_fd, part.name) != expected:
                 raise TargetChanged(f"{relative!r} has changed")
         except BaseException:
             part.discard()
             raise
         return part
 
-    def _locked_part(self, directory_fd: int, final: str) -> tuple[str, int]:
+    def _locked_part(self, directory_fd: int, final: str) -> NewPart:
         tagged = self._part_tag is not None
         name = part_name(final, tag=self._part_tag, taken=_never)
         for _ in range(_TRIES):
-            fd = parts.new_part(directory_fd, name, self._file_mode, tagged=tagged)
-            if fd is not None:
-                return name, fd
+            opened = parts.new_part(directory_fd, name, self._file_mode, tagged=tagged)
+            if opened is not None:
+                return opened
             name = part_name(
                 final,
                 tag=self._part_tag,

@@ -12,7 +12,8 @@ import math
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from dcmirror.adapters.directories import MirrorTree, split
 from dcmirror.core import marks
@@ -109,20 +110,18 @@ class Part:
         self,
         tree: MirrorTree,
         relative: str,
-        part_name: str,
-        fd: int,
+        opened: NewPart,
         expected: Look,
         made_directories: tuple[str, ...],
     ) -> None:
         self._tree = tree
         self.relative = relative
         self.parent, self.name = split(relative)
-        self.part_name = part_name
-        self.fd = fd
+        self.part_name = opened.name
+        self.fd = opened.fd
+        self.identity = opened.identity
         self.expected = expected
         self.made_directories = made_directories
-        now = os.fstat(fd)
-        self.identity: Identity = (now.st_dev, now.st_ino)
         self.bytes_written = 0
 
     def __repr__(self) -> str:
@@ -152,8 +151,15 @@ class Part:
                 f"the part has {now.st_size} bytes, not {mark.size}",
                 self.relative,
             )
-        name = self.name if is_part_name(self.name) else None
-        mark = replace(mark, mtime_ns=now.st_mtime_ns, name=name)
+        mark = Mark(
+            pnfsid=mark.pnfsid,
+            adler32=mark.adler32,
+            verified=mark.verified,
+            size=mark.size,
+            mtime_ns=now.st_mtime_ns,
+            event_time=mark.event_time,
+            name=self.name if is_part_name(self.name) else None,
+        )
         set_attribute(self.fd, marks.encode(mark))
         return mark
 
@@ -211,7 +217,17 @@ class Part:
             os.close(fd)
 
 
-def new_part(directory_fd: int, name: str, mode: int, *, tagged: bool) -> int | None:
+class NewPart(NamedTuple):
+    """A part as it was opened."""
+
+    name: str
+    fd: int
+    identity: Identity
+
+
+def new_part(
+    directory_fd: int, name: str, mode: int, *, tagged: bool
+) -> NewPart | None:
     """Create and lock ``name``; None if there is one already.
 
     ``tagged`` names are no other instance's, so a file system without locks will do.
@@ -240,7 +256,7 @@ def new_part(directory_fd: int, name: str, mode: int, *, tagged: bool) -> int | 
         os.unlink(name, dir_fd=directory_fd)
         os.close(fd)
         raise
-    return fd
+    return NewPart(name, fd, (now.st_dev, now.st_ino))
 
 
 def remove_stale(directory_fd: int, name: str, *, tagged: bool) -> None:

@@ -15,8 +15,11 @@ ATTRIBUTE = "user.dcmirror"
 PART_MARK = b'{"v":1,"part":true}'  # an unpublished file of ours; decodes to None
 
 _VERSION = 1
-_MAX_BYTES = 1024  # ext4 keeps small attributes inside the inode; ours has some 200
+_MAX_BYTES = 4096  # what ext4 can hold; ours has some 200
+_MAX_PNFSID = 64  # characters; dCache's have 36
 _MAX_TEXT = 255
+# Kept, because json.dumps builds a new encoder for every call with separators.
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,8 @@ class Mark:
 def encode(mark: Mark) -> bytes:
     """The attribute's value.
 
-    A pnfsid longer than dCache's (36 characters) by far would not fit an attribute and
-    comes from a forged event: it is left out, which only costs an adoption.
+    A pnfsid much longer than dCache's comes from a forged event and might not fit: it
+    is left out, which only costs an adoption.
     """
     fields: dict[str, Any] = {
         "v": _VERSION,
@@ -53,12 +56,12 @@ def encode(mark: Mark) -> bytes:
     }
     if mark.name is not None:
         fields["name"] = _digestible(mark.name)
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+    return _encode_json(fields).encode("ascii")
 
 
 def decode(value: bytes) -> Mark | None:
     """The mark in ``value``, or None if it is not one of ours in every field."""
-    if len(value) > 4 * _MAX_BYTES:
+    if len(value) > _MAX_BYTES:
         return None
     try:
         fields = json.loads(value)
@@ -129,9 +132,9 @@ def _is_text_or_none(value: object) -> TypeGuard[str | None]:
     return value is None or (isinstance(value, str) and len(value) <= _MAX_TEXT)
 
 
-def _short(text: str | None) -> str | None:
-    fits = text is not None and len(json.dumps(text)) <= _MAX_TEXT
-    return text if fits else None
+def _short(pnfsid: str | None) -> str | None:
+    fits = pnfsid is not None and len(pnfsid) <= _MAX_PNFSID
+    return pnfsid if fits else None
 
 
 def _digestible(name: str) -> str:
