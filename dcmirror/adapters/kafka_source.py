@@ -216,10 +216,15 @@ class KafkaSource:
             self._heartbeat = _heartbeat_metric(self._consumer.metrics(raw=True) or {})
         return float(self._heartbeat.value()) if self._heartbeat is not None else 0.0
 
-    def recent_reason(self, moment: float) -> str | None:
-        """What kafka-python's log said of connections or the topic since ``moment``."""
-        about_topic = self._log.since(moment, "kafka.cluster")
-        return self._log.reason(moment) or (about_topic[-1] if about_topic else None)
+    def connection_reason(self, since: float) -> str:
+        """What kafka-python's log said of connections since then (monotonic)."""
+        return self._log.reason(since) or ""
+
+    def topic_reason(self, since: float) -> str:
+        """What kafka-python's log said of the topic since then: that it is missing."""
+        named = f"opic {self._settings.topic} "
+        lines = self._log.since(since, "kafka.cluster")
+        return next((line for line in reversed(lines) if named in line), "")
 
     def close(self, seconds: float) -> None:
         """Leave the group; tells the listener, which commits a last time."""

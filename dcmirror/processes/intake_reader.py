@@ -5,6 +5,7 @@ The supervisor's intake thread runs this.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ class Pace:
     trouble: float = 60.0  # before a trouble is told again
     silence: float = 12.0  # without a heartbeat or an assignment
     watch: float = 2.0
+    collect: float = 60.0  # garbage, while the broker is away
     constructions: int = 20  # each failed one leaks a thread and descriptors
     settled: float = 600.0  # a consumer that worked so long was no failure
 
@@ -105,8 +107,8 @@ class Reader:
         self._beat = beat
         self._gone: dict[int, tuple[Held, int | None]] = {}
         self._is_announced = False
-        self._commit_at = clock()
-        self._watch_at = clock() + pace.watch
+        self._began = self._commit_at = self._collected_at = clock()
+        self._watch_at = self._began + pace.watch
 
     def turn(self) -> None:
         """One poll and all that goes with it.
@@ -308,7 +310,10 @@ class Reader:
             return
         self._watch_at = now + self._pace.watch
         self.lag = self._lag()
-        self._trouble("group", self._group_trouble(now - self._pace.silence))
+        trouble = self._group_trouble(now)
+        self._trouble("group", trouble)
+        if trouble:
+            self._collect_garbage(now)
 
     def _lag(self) -> dict[int, int]:
         found = {}
@@ -318,16 +323,24 @@ class Reader:
                 found[partition] = max(0, mark - position)
         return found
 
-    def _group_trouble(self, since: float) -> str:
+    def _group_trouble(self, now: float) -> str:
         """Heartbeats that are not sent are the one sign of a broker that is away."""
-        reason = self._source.recent_reason(since)
-        if not self._epochs:
-            return f"no partition is assigned to us: {reason}" if reason else ""
-        age = self._source.heartbeat_age()
-        if age < self._pace.silence:
+        since = max(self._began, now - self._pace.silence)
+        topic = "" if self._epochs else self._source.topic_reason(since)
+        if topic:
+            return f"no partition is assigned to us: {topic}"
+        silent = min(self._source.heartbeat_age(), now - self._began)
+        if silent < self._pace.silence:
             return ""
-        text = f"no heartbeat to the broker for {age:.0f} s"
+        text = f"no heartbeat to the broker for {silent:.0f} s"
+        reason = self._source.connection_reason(since)
         return f"{text}: {reason}" if reason else text
+
+    def _collect_garbage(self, now: float) -> None:
+        """Each refused connection leaves a socket that only a collection closes."""
+        if now - self._collected_at >= self._pace.collect:
+            self._collected_at = now
+            gc.collect()
 
     def _trouble(self, kind: str, text: str) -> None:
         self._troubles.put(kind, text, self._clock())

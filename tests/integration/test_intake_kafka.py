@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import uuid
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import wait_until
 
 from dcmirror.core.records import (
     Acknowledged,
@@ -25,8 +25,14 @@ from dcmirror.core.records import (
 )
 from dcmirror.processes.intake import Intake
 from dcmirror.settings import DCache, Kafka, Local, Settings
+from helpers import wait_until
 
-pytestmark = [pytest.mark.real_kafka, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real_kafka,
+    pytest.mark.timeout(240),
+    # kafka-python leaves a socket behind at each refused connection
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 QUICK = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500}
 
@@ -132,11 +138,25 @@ def loops() -> Iterator:
     yield start
     for loop in started:
         loop.close()
+    gc.collect()
 
 
 @pytest.fixture
 def group() -> str:
     return f"group-{uuid.uuid4().hex[:8]}"
+
+
+def secured(broker, **client) -> Settings:
+    """Settings for the broker's TLS listener, or the SASL one with a mechanism."""
+    is_sasl = "sasl_mechanism" in client
+    return settings_for(
+        broker.sasl_bootstrap if is_sasl else broker.tls_bootstrap,
+        "billing",
+        "group-secured",
+        security_protocol="SASL_SSL" if is_sasl else "SSL",
+        bootstrap_timeout_ms=4000,
+        **client,
+    )
 
 
 def values(count: int, first: int = 0) -> list[bytes]:
@@ -180,6 +200,290 @@ def test_what_was_committed_is_not_read_again(kafka, loops, group):
     assert first.told(Closed) == [Closed(committed=True)]
 
 
+def test_joining_and_leaving_members_share_the_partitions_and_lose_nothing(
+    kafka, loops, group
+):
+    topic = kafka.create_topic(partitions=4)
+    settings = settings_for(kafka.bootstrap, topic, group)
+    first = loops(settings)
+    wait_until(lambda: len(first.assigned()) == 4, 30)
+    kept = {n.partition: n.epoch for n in first.told(Assigned)}
+    kafka.produce(topic, values(400))
+    first.wait_for(400)
+
+    second = loops(settings)
+    wait_until(
+        lambda: (
+            len(first.assigned()) == len(second.assigned()) == 2
+            and first.assigned() | second.assigned() == {0, 1, 2, 3}
+        ),
+        40,
+    )
+    kafka.produce(topic, values(400, 400))
+    wait_until(lambda: len(first.values()) + len(second.values()) >= 800, 40)
+    assert [n.lost for n in first.told(Revoked)] == [False]
+    assert {(r.partition, r.epoch) for r in first.records} == set(kept.items())
+    second.close()
+    wait_until(lambda: len(first.assigned()) == 4, 40)
+    kafka.produce(topic, values(400, 800))
+    wait_until(lambda: len(first.values()) + len(second.values()) >= 1200, 40)
+
+    seen = [(r.partition, r.offset) for r in first.records + second.records]
+    assert len(seen) == len(set(seen)) == 1200
+
+
+def test_what_was_settled_before_a_revoke_is_committed_with_it(kafka, loops, group):
+    topic = kafka.create_topic(partitions=2)
+    settings = settings_for(kafka.bootstrap, topic, group)
+    first = loops(settings)
+    wait_until(lambda: len(first.assigned()) == 2, 30)
+    kafka.produce(topic, values(50), partition=0)
+    kafka.produce(topic, values(50), partition=1)
+    first.wait_for(100)
+
+    second = loops(settings)
+    wait_until(lambda: len(second.assigned()) == 1, 40)
+
+    assert {n.committed for n in second.told(Assigned)} == {50}
+    (moved,) = second.assigned()
+    acknowledged = {
+        p: o for n in first.told(Acknowledged) for p, o in n.offsets.items()
+    }
+    assert acknowledged[moved] == 50
+
+
+def test_broker_that_was_killed_and_comes_back_loses_nothing(
+    private_kafka, loops, group
+):
+    broker = private_kafka()
+    topic = broker.create_topic()
+    loop = loops(settings_for(broker.bootstrap, topic, group))
+    broker.produce(topic, values(20))
+    loop.wait_for(20)
+
+    broker.kill()
+    wait_until(lambda: loop.told(IntakeTrouble), 40)
+    broker.start()
+    broker.produce(topic, values(20, 20))
+    loop.wait_for(40, 60)
+
+    assert loop.values() == values(40)
+    wait_until(lambda: loop.told(IntakeTrouble)[-1].text == "", 40)
+    assert loop.told(IntakeTrouble)[0].text
+    assert loop.told(Fatal) == []
+    wait_until(lambda: broker.committed(group) == {0: 40}, 30)
+
+
+def test_broker_that_is_down_at_the_start_is_waited_for(private_kafka, loops, group):
+    broker = private_kafka()
+    topic = broker.create_topic()
+    broker.produce(topic, values(3))
+    broker.kill()
+    loop = loops(settings_for(broker.bootstrap, topic, group))
+    wait_until(lambda: loop.told(IntakeTrouble), 20)
+    assert "Connection refused" in loop.notices[0].text
+
+    broker.start()
+    loop.wait_for(3, 60)
+
+    assert loop.told(IntakeTrouble)[-1].text == ""
+
+
+def test_frozen_broker_blocks_neither_the_owner_nor_the_end_of_the_process(
+    private_kafka, loops, group
+):
+    broker = private_kafka()
+    topic = broker.create_topic()
+    loop = loops(settings_for(broker.bootstrap, topic, group))
+    wait_until(loop.assigned, 30)
+    broker.produce(topic, values(3))
+    loop.settles = False
+    loop.wait_for(3)
+    broker.freeze()
+    loop.intake.committables = {(0, 1): 3}
+    began = time.monotonic()
+
+    loop.intake.stop(final=True)
+
+    assert time.monotonic() - began < 0.1
+    loop.intake.join(45)
+    assert loop.told(Closed) == [Closed(committed=False)]
+
+
+def test_topic_that_is_created_late_is_found(kafka, loops, group):
+    topic = f"late-{uuid.uuid4().hex[:8]}"
+    loop = loops(settings_for(kafka.bootstrap, topic, group))
+    wait_until(lambda: loop.told(IntakeTrouble), 20)
+    assert "not found" in loop.told(IntakeTrouble)[0].text
+
+    kafka.create_topic(topic)
+    kafka.produce(topic, values(3))
+    loop.wait_for(3)
+
+    assert loop.values() == values(3)
+    wait_until(lambda: loop.told(IntakeTrouble)[-1].text == "", 10)
+
+
+def test_what_was_written_to_a_new_partition_before_it_was_seen_is_not_lost(
+    kafka, loops, group
+):
+    topic = kafka.create_topic()
+    loop = loops(settings_for(kafka.bootstrap, topic, group))
+    kafka.produce(topic, values(3))
+    loop.wait_for(3)
+
+    kafka.add_partitions(topic, 2)
+    # another producer, which has not cached the number of partitions
+    kafka.produce(topic, values(5, 3), partition=1, compression="gzip")
+    loop.wait_for(8)
+
+    assert [n.epoch for n in loop.told(Assigned)] == [1, 2]
+    assert [r.value for r in loop.records if r.partition == 1] == values(5, 3)
+    assert loop.told(Revoked) == []
+
+
+def test_latest_begins_at_the_end_and_remembers_it(kafka, loops, group):
+    topic = kafka.create_topic()
+    kafka.produce(topic, values(10))
+    settings = settings_for(kafka.bootstrap, topic, group, start="latest")
+    first = loops(settings)
+    first.settles = False
+    wait_until(first.assigned, 30)
+    kafka.produce(topic, values(5, 10))
+    first.wait_for(5)
+    first.close()
+
+    second = loops(settings)
+    second.wait_for(5)
+
+    assert first.values() == second.values() == values(5, 10)
+    assert first.told(Assigned) == [Assigned(0, 1, None, 10)]
+    assert second.told(Assigned) == [Assigned(0, 1, 10, 10)]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_compressed_batches_are_read(kafka, loops, group, codec):
+    topic = kafka.create_topic()
+    sent = [b"event %d " % number * 100 for number in range(500)]
+    kafka.produce(topic, sent, compression=codec)
+    loop = loops(settings_for(kafka.bootstrap, topic, group))
+
+    loop.wait_for(500)
+
+    assert loop.values() == sent
+
+
+def test_tombstones_and_big_messages_are_read(kafka, loops, group):
+    topic = kafka.create_topic(config={"max.message.bytes": "12000000"})
+    big = os.urandom(10_000_000)
+    kafka.produce(topic, [b"a", None, big, b"", b"z"])
+    loop = loops(settings_for(kafka.bootstrap, topic, group))
+
+    loop.wait_for(5)
+
+    assert loop.values() == [b"a", None, big, b"", b"z"]
+
+
+def test_pause_of_any_length_keeps_the_membership_and_every_record(kafka, loops, group):
+    topic = kafka.create_topic()
+    settings = settings_for(kafka.bootstrap, topic, group, max_poll_interval_ms=7000)
+    loop = loops(settings)
+    kafka.produce(topic, values(10))
+    loop.wait_for(10)
+
+    loop.intake.pause()
+    kafka.produce(topic, values(10, 10))
+    time_is_up = time.monotonic() + 9
+    wait_until(lambda: time.monotonic() > time_is_up, 12)
+    before = len(loop.values())
+    loop.intake.resume()
+    loop.wait_for(20)
+
+    assert before <= 20
+    assert loop.values() == values(20)
+    assert [r.epoch for r in loop.records] == [1] * 20
+    assert loop.told(Revoked) == []
+
+
+def test_loop_that_takes_nothing_does_not_starve_the_poll(kafka, loops, group):
+    topic = kafka.create_topic(partitions=2)
+    settings = settings_for(
+        kafka.bootstrap, topic, group, max_poll_interval_ms=7000, max_poll_records=10
+    )
+    kafka.produce(topic, values(500))
+    loop = loops(settings)
+    wait_until(lambda: loop.intake.batches.full(), 30)
+    time_is_up = time.monotonic() + 9
+    beats = set()
+    wait_until(
+        lambda: beats.add(loop.intake.last_beat) or time.monotonic() > time_is_up, 12
+    )
+
+    loop.wait_for(500)
+
+    assert len(beats) > 20
+    assert len(loop.told(Assigned)) == 2
+    assert loop.told(Revoked) == []
+    seen = [(r.partition, r.offset) for r in loop.records]
+    assert len(seen) == len(set(seen)) == 500
+
+
+def test_offsets_that_retention_took_are_told_and_reading_goes_on(kafka, loops, group):
+    topic = kafka.create_topic()
+    settings = settings_for(kafka.bootstrap, topic, group)
+    kafka.produce(topic, values(10))
+    first = loops(settings)
+    first.wait_for(10)
+    first.close()
+    kafka.produce(topic, values(20, 10))
+    kafka.delete_records(topic, 0, 25)
+
+    second = loops(settings)
+    second.wait_for(5)
+
+    assert second.told(OffsetsLost) == [OffsetsLost(0, 10, 25)]
+    assert second.values() == values(5, 25)
+    assert {r.epoch for r in second.records} == {1}
+
+
+def test_topic_made_anew_is_read_from_its_beginning_in_a_new_epoch(kafka, loops, group):
+    topic = kafka.create_topic()
+    settings = settings_for(kafka.bootstrap, topic, group)
+    kafka.produce(topic, values(10))
+    first = loops(settings)
+    first.wait_for(10)
+    first.close()
+    committed = kafka.committed(group, topic)[0]
+    kafka.delete_topic(topic)
+    wait_until(lambda: topic not in kafka.admin.list_topics(timeout=10).topics, 20)
+    kafka.create_topic(topic)
+    kafka.produce(topic, values(3, 90))
+
+    second = loops(settings)
+    second.wait_for(3)
+
+    assert second.values() == values(3, 90)
+    begun = second.told(Assigned)[-1]
+    # the broker may drop the group's offsets with the topic
+    if kafka.committed(group, topic) and begun.epoch == 2:
+        assert second.told(OffsetsLost) == [OffsetsLost(0, committed, 0)]
+    assert begun.committed in (None, 0)
+
+
+def test_second_member_with_the_same_static_id_ends_the_first(kafka, loops, group):
+    topic = kafka.create_topic()
+    settings = settings_for(kafka.bootstrap, topic, group, group_instance_id="node-1")
+    first = loops(settings)
+    wait_until(first.assigned, 30)
+    second = loops(settings)
+    wait_until(second.assigned, 40)
+    kafka.produce(topic, values(5))
+
+    wait_until(lambda: first.told(Fatal), 60)
+
+    assert "group_instance_id" in first.told(Fatal)[0].text
+
+
 def test_an_event_reaches_the_loop_within_milliseconds(kafka, loops, group):
     topic = kafka.create_topic()
     loop = loops(settings_for(kafka.bootstrap, topic, group))
@@ -194,3 +498,60 @@ def test_an_event_reaches_the_loop_within_milliseconds(kafka, loops, group):
         delays.append(loop.seen_at[0, number] - acknowledged)
 
     assert sorted(delays)[10] < 0.05
+
+
+def test_tls_with_a_client_certificate_and_sasl_are_spoken(kafka_tls, pki, loops):
+    topic = "billing"
+    if topic not in kafka_tls.topics:
+        kafka_tls.create_topic(topic)
+    kafka_tls.produce(topic, values(2))
+    ca = str(pki.ca_pem)
+    both = [
+        secured(
+            kafka_tls,
+            ssl_cafile=ca,
+            ssl_certfile=str(pki.user_cert),
+            ssl_keyfile=str(pki.user_key),
+        ),
+        secured(
+            kafka_tls,
+            ssl_cafile=ca,
+            sasl_mechanism="SCRAM-SHA-256",
+            sasl_plain_username="bob",
+            sasl_plain_password="bob-secret",
+        ),
+    ]
+    for settings in both:
+        loop = loops(settings)
+        wait_until(loop.assigned, 30)
+        loop.close()
+
+
+def test_wrong_password_is_told_with_its_reason(kafka_tls, pki, loops):
+    loop = loops(
+        secured(
+            kafka_tls,
+            ssl_cafile=str(pki.ca_pem),
+            sasl_mechanism="SCRAM-SHA-256",
+            sasl_plain_username="bob",
+            sasl_plain_password="wrong",
+        )
+    )
+
+    (trouble,) = wait_until(lambda: loop.told(IntakeTrouble), 30)
+
+    assert "authentication" in trouble.text.lower()
+    assert "wrong" not in trouble.text
+
+
+def test_untrusted_broker_and_missing_certificate_are_told(kafka_tls, pki, loops):
+    for client, words in (
+        ({}, "certificate"),
+        ({"ssl_cafile": str(pki.ca_pem)}, "certificate"),
+    ):
+        loop = loops(secured(kafka_tls, **client))
+
+        (trouble,) = wait_until(lambda loop=loop: loop.told(IntakeTrouble), 30)
+
+        assert words in trouble.text.lower()
+        loop.close()

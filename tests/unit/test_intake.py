@@ -691,7 +691,7 @@ def test_missing_heartbeats_are_told_and_so_is_their_return(bench):
     bench.consumer.group[0] = 0
     bench.join(0)
     bench.consumer.heartbeat_age = 20
-    bench.now += 3
+    bench.now += 30
     bench.turn()
     bench.consumer.heartbeat_age = 1
     bench.now += 3
