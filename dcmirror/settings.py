@@ -90,12 +90,14 @@ class DCache:
         sample="/pnfs/example.org/data",
     )
     folder: str = setting(
-        "Only files below this directory are mirrored; relative to `pool`, taken literally.",
+        "Only files below this directory are mirrored; relative to `pool`, "
+        "taken literally.",
         check="folder_path",
         sample="/experiment/raw",
     )
     retryseconds: float = setting(
-        "First pause before a retry; each further pause is three times as long, up to 300 s.",
+        "First pause before a retry; each further pause is three times as long, "
+        "up to 300 s.",
         1.0,
         unit="s",
         check="positive",
@@ -146,7 +148,8 @@ class Local:
         check="octal_mode",
     )
     failedtasksfile: Path | None = setting(
-        "CSV of files that could not be copied. Default: failed.csv in the state directory.",
+        "CSV of files that could not be copied. "
+        "Default: failed.csv in the state directory.",
         None,
         check="absolute_path",
         sample="/var/lib/dcmirror/failed.csv",
@@ -158,8 +161,8 @@ class Filter:
     """Which of the uploads below `folder` are wanted."""
 
     rules: tuple[str, ...] = setting(
-        'Ordered rules, "include GLOB" or "exclude GLOB", matched against the path below '
-        "`folder`; the first that matches decides, no match includes.",
+        'Ordered rules, "include GLOB" or "exclude GLOB", matched against the path '
+        "below `folder`; the first that matches decides, no match includes.",
         (),
         check="filter_rules",
         sample=("exclude *.tmp", "exclude scratch/**"),
@@ -173,12 +176,14 @@ class Source:
 
     requests_without_mover: str = setting(
         "What a door's record without mover information means: "
-        '"auto" (a hint, as long as the topic has shown no pool transfer), "hint" or "ignore".',
+        '"auto" (a hint, as long as the topic has shown no pool transfer), '
+        '"hint" or "ignore".',
         "auto",
         check="auto_hint_ignore",
     )
     net_seconds: float = setting(
-        "How long a door's record waits for the pool's transfer record of the same upload.",
+        "How long a door's record waits for the pool's transfer record "
+        "of the same upload.",
         30.0,
         unit="s",
         check="positive",
@@ -243,8 +248,8 @@ class Destination:
     """How files are written."""
 
     sync: str = setting(
-        'How a file is made durable before its name appears: "group" (a few syncs for all '
-        'files that are ready), "file" (each by itself), "none".',
+        'How a file is made durable before its name appears: "group" (a few syncs '
+        'for all files that are ready), "file" (each by itself), "none".',
         "group",
         check="group_file_none",
     )
@@ -257,12 +262,13 @@ class Destination:
         reload=True,
     )
     shared: bool = setting(
-        "The mirror is shared with instances on other hosts. Known by itself on network "
-        "file systems.",
+        "The mirror is shared with instances on other hosts. "
+        "Known by itself on network file systems.",
         False,
     )
     missing: str = setting(
-        'A copy that somebody removed, when its event comes again: "recopy" or "leave".',
+        "A copy that somebody removed, when its event comes again: "
+        '"recopy" or "leave".',
         "recopy",
         check="recopy_leave",
     )
@@ -273,8 +279,9 @@ class State:
     """Where the books are kept."""
 
     directory: Path | None = setting(
-        "State directory, on a local file system. Default: /var/lib/dcmirror/<instance> for "
-        "root, else $XDG_STATE_HOME/dcmirror/<instance>.",
+        "State directory, on a local file system. "
+        "Default: /var/lib/dcmirror/<instance> for root, "
+        "else $XDG_STATE_HOME/dcmirror/<instance>.",
         None,
         check="absolute_path",
         sample="/var/lib/dcmirror/main",
@@ -301,12 +308,13 @@ class Journal:
         "Size of one segment.", 8388608, unit="B", check="at_least_64_kib"
     )
     required: bool = setting(
-        "Hold everything when the journal cannot be written, instead of counting the loss.",
+        "Hold everything when the journal cannot be written, "
+        "instead of counting the loss.",
         False,
     )
     export: Path | None = setting(
-        "File that the logger process appends every event to, as lines of JSON; it may be "
-        "rotated. Default: none.",
+        "File that the logger process appends every event to, as lines of JSON; "
+        "it may be rotated. Default: none.",
         None,
         check="absolute_path",
         sample="/var/log/dcmirror/events.ndjson",
@@ -331,7 +339,8 @@ class Pipeline:
 
     workers: int = setting(
         "Worker processes; 0: as many as cores, at most 4. "
-        "As many as maxdownloads makes one process per transfer, for slow destinations (NFS).",
+        "As many as maxdownloads makes one process per transfer, "
+        "for slow destinations (NFS).",
         0,
         check="not_negative",
     )
@@ -347,7 +356,8 @@ class Pipeline:
         check="at_least_one",
     )
     max_waiting: int = setting(
-        "Jobs that wait for a due time; beyond it the longest waiting go to failed.csv.",
+        "Jobs that wait for a due time; "
+        "beyond it the longest waiting go to failed.csv.",
         100000,
         check="at_least_one",
     )
@@ -365,7 +375,10 @@ class Log:
         reload=True,
     )
     level: str = setting(
-        '"debug", "info", "warning" or "error".', "info", check="log_level", reload=True
+        'How much it says: "debug", "info", "warning" or "error".',
+        "info",
+        check="log_level",
+        reload=True,
     )
 
 
