@@ -10,9 +10,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from dcmirror.core.log_lines import copy_report, format_line
-
-__all__ = ["LEVELS", "HumanLog", "copy_report"]
+from dcmirror.core.log_lines import format_line
 
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -6,6 +6,7 @@ counts what it loses and goes on (G7).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -32,8 +33,8 @@ class Journal:
 
     Args:
         checkpoint: where the logger says what is shipped; beside the directory.
-        required: raise BooksError for lines that cannot be written, instead of
-            counting them.
+        required: raise BooksError for lines that cannot be written or kept, instead
+            of counting them.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Journal:
         shipped had to go; ``dropped`` sums them up.
 
         Raises:
-            BooksError: only where the journal is required; nothing was written.
+            BooksError: only where the journal is required; give the lines again.
         """
         if not lines:
             return 0
@@ -220,6 +221,8 @@ class Journal:
             if excess <= 0 and too_many <= 0:
                 break
             lines = _unshipped_lines(segment, positions.get(segment.writer))
+            if lines and self._required:
+                raise OSError(errno.ENOSPC, "full of events that are not shipped yet")
             if _remove(segment.path):
                 excess -= size
                 too_many -= 1

@@ -15,6 +15,10 @@ _SHOWN = re.compile(f"[{_UNSAFE}]")
 _KEPT = re.compile(f"[{_UNSAFE}\\\\]")
 _ESCAPE = re.compile(r"\\(?:([\\nrt])|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
+# One-time ids, macaroons and passwords stand in the query or before the host.
+_USER = re.compile(r"(\w://)[^\s/@?#]+@")
+_QUERY = re.compile(r"""(\w://[^\s?"'<>]*)\?[^\s"'<>)\]]+""")
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _LONG = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
@@ -32,6 +36,13 @@ def kept(text: str) -> str:
 def restored(text: str) -> str:
     """What ``kept`` was given."""
     return _ESCAPE.sub(_unescape, text) if "\\" in text else text
+
+
+def without_secrets(text: str) -> str:
+    """The text with user, password and query cut out of every URL in it."""
+    if "://" not in text:
+        return text
+    return _QUERY.sub(r"\1?...", _USER.sub(r"\1", text))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from dcmirror.core.escapes import kept, restored
+from dcmirror.core.escapes import kept, restored, without_secrets
 from dcmirror.errors import ConfigError
 
 # A longer path cannot exist; a cell of csv ends at 131072 characters.
@@ -141,6 +141,11 @@ def _cell(row: FailedRow, column: str) -> str:
     return kept(text[:_CELL_CHARACTERS])
 
 
+def _without_query(url: str) -> str:
+    """A query can hold a token; replay makes the URL anew anyway."""
+    return url.partition("?")[0]
+
+
 def _time_text(seconds: float) -> str:
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
@@ -176,6 +181,8 @@ _NUMBERS = (
 _TEXTS = frozenset(("task", "path", "url", "destination", "failure_class", "error"))
 
 _WRITERS: dict[str | None, Callable[[Any], str]] = {
+    "error": without_secrets,
+    "url": _without_query,
     **dict.fromkeys(_TIMES, _time_text),
     **dict.fromkeys(_CHECKSUMS, _checksum_text),
 }

@@ -104,6 +104,15 @@ def test_a_row_is_one_line_whatever_the_path_contains(failed, path):
     assert not any(ord(c) < 32 for c in text if c != "\n")
 
 
+def test_no_token_is_written(failed):
+    url = "https://door:2880/x?authz=S3CRET"
+    failed.append([row(url=url, error=f"{url} answered 500")])
+
+    assert b"S3CRET" not in failed.path.read_bytes()
+    ((only,), _) = failed.read()
+    assert only.url == "https://door:2880/x"
+
+
 def test_an_endless_path_does_not_spoil_the_file(failed):
     failed.append([row(path="/" + "x" * 300_000), row("next")])
 

@@ -251,6 +251,21 @@ def test_a_required_journal_says_so_instead(make, disk):
     assert numbers(journal.directory) == [1]
 
 
+def test_a_required_journal_keeps_what_is_not_shipped(make, tmp_path):
+    journal = make(max_bytes=4 * KIB, segment_bytes=KIB, required=True)
+    with pytest.raises(BooksError, match="not shipped yet"):
+        for n in range(20):
+            journal.append([line(n, 700)])
+    kept = numbers(journal.directory)
+    assert kept == list(range(len(kept)))
+    checkpoints.save(
+        tmp_path / "checkpoint.json", Checkpoint({journal.writer: Position(99)})
+    )
+
+    assert journal.append([line(20, 700)]) == 0
+    assert numbers(journal.directory)[-1] == 20
+
+
 def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
     journal = make()
     journal.append([line(1)])

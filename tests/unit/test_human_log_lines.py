@@ -10,12 +10,7 @@ import pytest
 
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.core.escapes import kept, restored, shown
-from dcmirror.core.log_lines import (
-    copy_report,
-    format_duration,
-    format_line,
-    format_size,
-)
+from dcmirror.core.log_lines import format_line
 
 AT = datetime(2020, 1, 23, 17, 47, 14)
 TASK = "f9c82897-0976-ed88-61d8-0db305308527"
@@ -33,56 +28,6 @@ def test_a_line_without_a_task_belongs_to_the_system():
     line = format_line(AT, "CURRENTLY_RUNNING", "1 running tasks: [a]", None)
 
     assert line.endswith("[CURRENTLY_RUNNING] 1 running tasks: [a] (SYSTEM)\n")
-
-
-@pytest.mark.parametrize(
-    ("size", "seconds", "expected"),
-    [
-        (216_926_208, 0.379387386, "217 MB copied in 379.387386ms, 4574.24 Mbps"),
-        (0, 0.0032, "0 B copied in 3.2ms, 0.00 Mbps"),
-        (0, 0.0, "0 B copied in 0s, 0.00 Mbps"),
-        (10_240, 0.000_072, "10 kB copied in 72µs, 1137.78 Mbps"),
-        (2**31, 125.5, "2.1 GB copied in 2m5.5s, 136.89 Mbps"),
-    ],
-)
-def test_a_report_is_made_for_every_file_the_empty_ones_too(size, seconds, expected):
-    assert expected == copy_report(size, seconds)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (0, "0 B"),
-        (9, "9 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (9949, "9.9 kB"),
-        (9950, "10 kB"),
-        (999_499, "999 kB"),
-        (999_999, "1.0 MB"),
-        (217_000_000, "217 MB"),
-        (5 * 10**21, "5000 EB"),
-    ],
-)
-def test_sizes_are_short(size, expected):
-    assert expected == format_size(size)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (-1.0, "0s"),
-        (5e-9, "5ns"),
-        (0.0000015, "1.5µs"),
-        (0.25, "250ms"),
-        (1.0, "1s"),
-        (61.25, "1m1.25s"),
-        (3609.0, "1h0m9s"),
-        (86400.0, "24h0m0s"),
-    ],
-)
-def test_durations_are_written_as_the_ancestor_did(seconds, expected):
-    assert expected == format_duration(seconds)
 
 
 FORGERIES = [
@@ -110,6 +55,22 @@ def test_a_name_cannot_make_a_second_line_or_command_a_terminal(name, place):
     assert line.splitlines() == [line[:-1]]
     assert line[:-1].isprintable()
     assert line.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at https://pool:1/x?id=S3CRET (again)", "at https://pool:1/x?... (again)"),
+        (
+            "https://me:S3CRET@door/x, http://d/y?a=S3CRET",
+            "https://door/x, http://d/y?...",
+        ),
+        ("what? where? mail me@here", "what? where? mail me@here"),
+        ("https://door/a%3Fb is fine", "https://door/a%3Fb is fine"),
+    ],
+)
+def test_no_token_of_a_url_reaches_the_log(text, expected):
+    assert f" {expected} (" in format_line(AT, "COPY_FAILED", text, TASK)
 
 
 @pytest.mark.parametrize("name", [*FORGERIES, "\\n", "a\\", "\\x41", "ü\t'\"", ""])

@@ -1,0 +1,126 @@
+"""One journal event as a nested document: what is in each, and what may be.
+
+The supervisor runs this; ``journal_table`` is the vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+from dcmirror.core.escapes import without_secrets
+from dcmirror.core.journal_table import ACTIONS
+
+ECS_VERSION = "8.17.0"
+
+# No field that anybody can use is longer.
+_TEXT_CHARACTERS = 8192
+
+# Fields whose text other programs wrote, so that a URL in it may carry a token.
+_PROSE = frozenset({"error.message", "event.reason", "dcmirror.kafka.excerpt"})
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: the same in every event of a process."""
+
+    host: str
+    pid: int
+    process: str
+    version: str
+    instance: str
+
+
+def render(event: Event) -> str:
+    """An event as one line of JSON, ASCII only: no name in it commands a terminal."""
+    return json.dumps(event, separators=(",", ":"), allow_nan=False)
+
+
+class EventMaker:
+    """What all builders share.  Times are in seconds since the epoch."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._always = {
+            "ecs.version": ECS_VERSION,
+            "data_stream.type": "logs",
+            "data_stream.namespace": "default",
+            "host.name": writer.host,
+            "process.pid": writer.pid,
+            "process.name": writer.process,
+            "service.name": "dcmirror",
+            "service.version": writer.version,
+            "service.node.name": writer.instance,
+        }
+        self.host = writer.host
+
+    def make(
+        self,
+        action: str,
+        at: float,
+        message: str,
+        fields: Mapping[str, Any],
+        event_id: str | None = None,
+        level: str | None = None,
+    ) -> Event:
+        """The nested document; refuses what the table does not know."""
+        entry = ACTIONS[action]
+        unknown = fields.keys() - entry.fields
+        if unknown:
+            raise ValueError(f"{action} has no field {', '.join(sorted(unknown))}")
+        flat = {
+            "@timestamp": time_text(at),
+            "log.level": level or entry.level,
+            "message": without_secrets(message),
+            "event.kind": entry.kind,
+            "event.category": [entry.category],
+            "event.type": [entry.type],
+            "event.action": action,
+            "event.id": event_id,
+            "data_stream.dataset": entry.dataset,
+            **self._always,
+            **fields,
+        }
+        for name in _PROSE & flat.keys():
+            flat[name] = flat[name] and without_secrets(flat[name])
+        return _nested(flat)
+
+
+def _nested(flat: Mapping[str, Any]) -> Event:
+    document: Event = {}
+    for name, value in flat.items():
+        if value is None or (isinstance(value, float) and not isfinite(value)):
+            continue
+        *parents, leaf = name.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = _clean(value)
+    return document
+
+
+def _clean(value: Any) -> Any:
+    """Text that any JSON reader takes: no lone surrogates, no endless line."""
+    if not isinstance(value, str):
+        return value
+    if len(value) > _TEXT_CHARACTERS:
+        value = value[:_TEXT_CHARACTERS] + "..."
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def nanoseconds(seconds: float) -> int:
+    """ECS counts durations in nanoseconds."""
+    return round(seconds * 1e9)
+
+
+def time_text(seconds: float) -> str:
+    """ISO 8601, UTC, milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

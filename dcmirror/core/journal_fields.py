@@ -1,0 +1,175 @@
+"""Fields of journal events, made from jobs, results and failures."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.jobs import AttemptResult, Job, Origin, ResultKind
+from dcmirror.core.journal_document import nanoseconds, time_text
+from dcmirror.core.journal_table import FIELDS
+
+
+def job_fields(job: Job) -> dict[str, Any]:
+    """Which file it is, and where it came from."""
+    return {
+        "dcmirror.transfer.id": job.task,
+        "dcmirror.transfer.kind": job.kind.value,
+        "dcmirror.transfer.relative": job.relative,
+        "dcmirror.transfer.attempt": job.attempt,
+        "file.path": job.path,
+        "file.name": job.path.rpartition("/")[2],
+        "file.size": job.size,
+        "dcmirror.dcache.pnfsid": job.pnfsid,
+        "dcmirror.dcache.storage_class": job.storage_class,
+        "dcmirror.dcache.door": job.door,
+        "dcmirror.dcache.pool": job.pool,
+        **_url(job.url),
+        **_origin(job.origin),
+    }
+
+
+def _url(url: str) -> dict[str, Any]:
+    """The URL's parts, without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return {}
+    place = f"[{host}]" if ":" in host else host
+    place = place if port is None else f"{place}:{port}"
+    return {
+        "url.full": urlunsplit((parts.scheme, place, parts.path, "", "")),
+        "url.scheme": parts.scheme,
+        "url.domain": host,
+        "url.port": port,
+        "url.path": parts.path,
+    }
+
+
+def _origin(origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    return {
+        "dcmirror.kafka.topic": origin.topic,
+        "dcmirror.kafka.partition": origin.partition,
+        "dcmirror.kafka.offset": origin.offset,
+    }
+
+
+def record_fields(
+    origin: Origin | None,
+    reason: str,
+    task: str | None,
+    path: str | None,
+    pnfsid: str | None,
+    event_type: str | None,
+    session: str | None,
+) -> dict[str, Any]:
+    """A record that became no job."""
+    return {
+        "event.reason": reason,
+        "dcmirror.transfer.id": task,
+        "file.path": path,
+        "file.name": path.rpartition("/")[2] if path else None,
+        "dcmirror.dcache.pnfsid": pnfsid,
+        "dcmirror.dcache.event_type": event_type,
+        "dcmirror.dcache.session": session,
+        **_origin(origin),
+    }
+
+
+def failure_fields(failure: Failure) -> dict[str, Any]:
+    """What went wrong, and on whose side."""
+    expected, computed = failure.adler32_expected, failure.adler32_computed
+    fields: dict[str, Any] = classified_fields(failure.failure_class) | {
+        "error.message": failure.message,
+        "error.code": None if failure.curl_code is None else str(failure.curl_code),
+    }
+    if failure.http_status is not None:
+        fields["http.response.status_code"] = failure.http_status
+    if failure.host is not None:
+        fields["source.address"] = failure.host
+    if expected is None and computed is None:
+        return fields
+    return fields | _checksum(expected, computed)
+
+
+def classified_fields(failure_class: FailureClass) -> dict[str, Any]:
+    """The class, and the side that it blames."""
+    return {
+        "error.type": failure_class.value,
+        "dcmirror.transfer.error_scope": failure_class.scope,
+    }
+
+
+def _checksum(expected: int | None, computed: int | None) -> dict[str, Any]:
+    known = expected is not None and computed is not None
+    return {
+        "dcmirror.checksum.algorithm": "adler32",
+        "dcmirror.checksum.expected": None if expected is None else f"{expected:08x}",
+        "dcmirror.checksum.actual": None if computed is None else f"{computed:08x}",
+        "dcmirror.checksum.match": expected == computed if known else None,
+    }
+
+
+def copy_fields(job: Job, result: AttemptResult | None, at: float) -> dict[str, Any]:
+    """What a good outcome adds: the proved checksum, and how old the event is."""
+    fields: dict[str, Any] = {}
+    copy = result.copy if result else None
+    if copy is not None:
+        fields["file.size"] = copy.size
+        if copy.adler32 is not None:
+            proved = copy.adler32 if copy.verified else None
+            fields |= _checksum(proved, copy.adler32)
+    if job.event_time is not None:
+        age = max(at - job.event_time, 0.0)
+        fields["dcmirror.kafka.event_age_ms"] = round(age * 1000)
+    return fields
+
+
+def outcome_state(
+    result: AttemptResult | None, failure: Failure | None, reason: str | None
+) -> str:
+    """What became of the job, in one word."""
+    if failure is not None:
+        return ResultKind.FAILED.value
+    if result is not None:
+        return result.kind.value
+    return "skipped" if reason else ResultKind.MIRRORED.value
+
+
+def attempt_fields(result: AttemptResult | None, host: str) -> dict[str, Any]:
+    """How one attempt went."""
+    if result is None:
+        return {}
+    seconds = max(result.ended_at - result.started_at, 0.0)
+    phases = result.phases
+    named = {f"dcmirror.transfer.phases.{name}": phases[name] for name in phases}
+    return {
+        # A phase without a field is no reason to lose the event.
+        **{name: round(named[name], 3) for name in named.keys() & FIELDS.keys()},
+        "event.start": time_text(result.started_at),
+        "event.end": time_text(result.ended_at),
+        "event.duration": nanoseconds(seconds),
+        "event.reason": result.reason,
+        "source.address": result.pool_host or result.door_host,
+        "destination.address": host,
+        "http.response.status_code": result.http_status,
+        "dcmirror.transfer.bytes": result.bytes_received,
+        "dcmirror.transfer.throughput_bps": _bits_per_second(result),
+        "dcmirror.transfer.queue_ms": phases.get("queued"),
+        "dcmirror.transfer.requests": result.requests,
+        "dcmirror.transfer.connections": result.connections,
+        "dcmirror.transfer.state": result.kind.value,
+    }
+
+
+def _bits_per_second(result: AttemptResult) -> int | None:
+    """While data came, where that is known; nothing for a file without data."""
+    milliseconds = result.phases.get("data") or 0.0
+    seconds = milliseconds / 1000 or result.ended_at - result.started_at
+    if result.bytes_received <= 0 or seconds <= 0:
+        return None
+    return round(result.bytes_received * 8 / seconds)
