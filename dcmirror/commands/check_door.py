@@ -46,9 +46,9 @@ def ask_folder(url: str, prober: Prober) -> Finding:
     status = answer.headers.status
     if status == 207:
         return ok("door", f"{url}: shows the folder ({milliseconds} ms)")
-    if status in (405, 501):
-        text = f"{url}: answers, but knows no PROPFIND (status {status})"
-        return warn("door", text, "the folder could not be looked at")
+    if status in (405, 501) or status in _REDIRECTS:
+        text = f"{url}: answers, but does no PROPFIND (status {status})"
+        return warn("door", text, "name a file with --file to see more")
     return _refused("door", url, status)
 
 

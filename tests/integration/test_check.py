@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -23,6 +24,8 @@ from dcmirror.testing.fake_faults import Kind
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
     from servers.kafka import Kafka, LocalKafka
+    from servers.nginx import Nginx
+    from servers.xrootd import XRootD
 
 FOLDER = "exp/raw"
 
@@ -415,12 +418,28 @@ def test_a_full_mirror_ends_with_13(site: Site) -> None:
     assert "less than the 1024.0 PiB to leave free; make room" in only(site)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_mirror_that_cannot_be_written_ends_with_13(site: Site) -> None:
-    (site.directory / "mirror").chmod(0o555)
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (errno.EACCES, "Permission denied; give "),
+        (errno.EROFS, "Read-only file system; mount it for writing"),
+        (errno.ENOSPC, "No space left on device; make room"),
+        (errno.EDQUOT, "Disk quota exceeded; make room, or raise the quota"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_mirror_that_cannot_be_written_ends_with_13(
+    site: Site, monkeypatch: pytest.MonkeyPatch, number: int, line: str
+) -> None:
+    def refuse(place: Path) -> bool:
+        if place.name == "mirror":
+            raise OSError(number, os.strerror(number))
+        return True
+
+    monkeypatch.setattr("dcmirror.adapters.directory_probe._try_writing", refuse)
 
     assert site.check() == ExitStatus.DIRECTORY
-    assert "Permission denied; give " in only(site)
+    assert line in only(site)
 
 
 def test_a_state_directory_without_place_ends_with_13(site: Site) -> None:
@@ -496,6 +515,51 @@ def test_a_real_broker_tells_topic_and_partitions(site: Site, kafka: Kafka) -> N
     site.values["kafka"]["topic"] = "none"
     assert site.check() == ExitStatus.INTAKE
     assert only(site).startswith("FAIL  topic: none: does not exist")
+
+
+def test_a_real_grid_door_shows_folder_file_and_digest(
+    site: Site, xrootd: XRootD
+) -> None:
+    xrootd.upload("/check/raw/one", b"x" * 100)
+    site.values["dcache"] = {"url": xrootd.url, "pool": "/", "folder": "/check/raw"}
+
+    assert site.check(file="/check/raw/one") == ExitStatus.DONE, site.lines
+    assert site.bad_lines() == []
+    assert "the door sends it itself, 100 B" in "".join(site.lines)
+    site.values["dcache"]["folder"] = "/check/none"
+    assert site.check() == ExitStatus.DOOR
+
+
+def test_a_real_grid_door_refuses_a_stranger(
+    site: Site, xrootd: XRootD, pki: Pki
+) -> None:
+    xrootd.upload("/check/raw/one", b"x")
+    site.values["dcache"] = {"url": xrootd.url, "pool": "/", "folder": "/check/raw"}
+    stranger = pki.make_user("Somebody Else")
+    pki.make_proxy(user=stranger, path=Path(site.values["local"]["proxy"]))
+
+    assert site.check() == ExitStatus.CREDENTIAL
+    assert "status 403" in only(site)
+
+
+def test_a_real_server_without_propfind_is_a_warning(
+    site: Site, nginx_door: Nginx, pki: Pki
+) -> None:
+    nginx_door.upload("/check/one", b"x" * 100)
+    both = Path(site.values["local"]["proxy"])
+    both.write_bytes(pki.user_cert.read_bytes() + pki.user_key.read_bytes())
+    site.values["dcache"] = {
+        "url": nginx_door.door_url,
+        "pool": "/",
+        "folder": "/check",
+    }
+
+    assert site.check(file="/check/one") == ExitStatus.DONE, site.lines
+    assert "does no PROPFIND" in site.bad_lines()[0]
+    assert "OK    redirect: to " in "\n".join(site.lines)
+    site.values["dcache"]["url"] = nginx_door.url
+    assert site.check() == ExitStatus.DONE
+    assert "(status 405)" in only(site)
 
 
 Client = dict[str, Any]
