@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dcmirror.core.failures import Failure
+from dcmirror.core.pickling import quickly_pickled
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The Kafka record a job came from, and the assignment epoch it was read in."""
@@ -31,6 +33,7 @@ class JobKind(StrEnum):
     REPLAY = "replay"  # a row of failed.csv
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class CopyRecord:
     """A proved copy: one row of the catalogue.
@@ -53,6 +56,7 @@ class CopyRecord:
     offset: int | None = None
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Job:
     """One file to copy.
@@ -93,6 +97,7 @@ class ResultKind(StrEnum):
     PARKED = "parked"  # given back unfinished because we stop
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Step:
     """One line of a transfer's story, for the human log and the journal.
@@ -107,6 +112,7 @@ class Step:
     text: str
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
     """What a worker reports of one attempt.
@@ -132,6 +138,7 @@ class AttemptResult:
     phases: dict[str, float] = field(default_factory=dict)
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far one running transfer is; ``phase`` as in ``AttemptResult.phases``."""
