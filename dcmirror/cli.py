@@ -100,10 +100,11 @@ def watch(
     TERM or INT finishes what runs, for at most [pipeline] drain_seconds; a second one
     stops at once. HUP reads the configuration again.
     """
-    from dcmirror.commands import watch as command
-
     path = config.locate(config_path, os.environ)
     settings = config.load(path, os.environ)
+
+    from dcmirror.commands import watch as command
+
     options = command.WatchOptions(
         settings=settings,
         config_path=path,
@@ -147,15 +148,18 @@ def replay(
     verbose: int,
     quiet: int,
 ) -> ExitStatus | int:
-    """Try the failures of failed.csv again; keep only those that fail again.
+    """Try the rows of failed.csv again.
 
-    Without CSV it takes [local] failedtasksfile, without options all its rows. It may
-    run beside `dcmirror watch`, and may be stopped at any time: no row is lost.
+    Only those that fail again stay in the file. Without CSV it takes [local]
+    failedtasksfile, without options all its rows. It may run beside `dcmirror watch`,
+    and may be stopped at any time: no row is lost.
     """
+    settings = config.load(config_path, os.environ)
+
     from dcmirror.commands import replay as command
 
     options = command.ReplayOptions(
-        settings=config.load(config_path, os.environ),
+        settings=settings,
         csv=csv,
         classes=classes,
         under=under,
@@ -185,7 +189,7 @@ def check(
     verbose: int,
     quiet: int,
 ) -> ExitStatus:
-    """Look at everything that a start needs, and say what to do about it.
+    """Look at everything that a start needs.
 
     One line each with OK, WARN or FAIL: configuration, codecs, brokers, topic, proxy,
     CA directory, mirror, state directory and door. Changes nothing but for a small
@@ -235,8 +239,9 @@ def _verbosity(args: Sequence[str]) -> int:
 
 def explain(error: DcmirrorError) -> int:
     """Tell the user what is wrong; the exit status."""
-    for line in str(error).splitlines() or [type(error).__name__]:
-        click.echo(f"dcmirror: {line}", err=True)
+    for line in str(error).split("\n"):
+        text = "".join(c if c.isprintable() else "?" for c in line)
+        click.echo(f"dcmirror: {text or type(error).__name__}", err=True)
     return int(error.exit_status)
 
 

@@ -162,6 +162,15 @@ def test_an_error_on_purpose_is_one_line_and_its_status(
     assert capsys.readouterr() == ("", f"dcmirror: {error}\n")
 
 
+def test_an_error_cannot_play_with_the_terminal(
+    command: Command, config_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.ending = CredentialError("bad\x1b[2J name\r")
+    cli.run(["watch", "-c", str(config_path)])
+
+    assert capsys.readouterr().err == "dcmirror: bad?[2J name?\n"
+
+
 def test_bad_configuration_ends_with_4_and_a_line_for_each_mistake(
     command: Command, config_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,24 @@ def test_groff_has_nothing_to_complain_about(page: str) -> None:
     assert ran.stderr == ""
 
 
+def test_the_readmes_configuration_is_one() -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+
+    assert config.parse(text, "README", {}).dcache.folder == "/experiment/raw"
+    assert "Eight keys are enough" in README
+    assert len(re.findall(r"^\w+ = ", text, re.MULTILINE)) == 8
+
+
+def test_the_unit_prevents_restarts_by_statuses_that_exist() -> None:
+    unit = (ROOT / "etc/dcmirror.service").read_text()
+    statuses = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+
+    assert [int(s) for s in statuses[0].split()] == [
+        ExitStatus.BAD_CONFIGURATION,
+        ExitStatus.LOCKED,
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(cli.cli.commands))
 def test_the_readme_names_every_command(name: str) -> None:
     assert f"dcmirror {name}" in README
