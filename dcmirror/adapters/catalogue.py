@@ -50,13 +50,18 @@ class OutboxLine:
 
 @dataclass(frozen=True, slots=True)
 class SettleBatch:
-    """What becomes durable together; ``delivered`` are outbox lines the journal has."""
+    """What becomes durable together.
+
+    ``delivered`` are outbox lines that the journal has, ``failed`` the pnfsids of rows
+    that went to failed.csv.
+    """
 
     copies: tuple[CopyRecord, ...] = ()
     spans: tuple[Span, ...] = ()
     positions: dict[tuple[str, int], Position] | None = None
     outbox: tuple[OutboxLine, ...] = ()
     delivered: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 class Catalogue:
@@ -101,10 +106,11 @@ class Catalogue:
         return found
 
     def knows_pnfsid(self, pnfsid: str) -> bool:
-        """Whether a copy of this file is, or was until its source was deleted, here."""
+        """Whether the books have any outcome of this file: copy, failure, deletion."""
         with self._reading() as database:
             row = database.execute(
                 "SELECT EXISTS(SELECT 1 FROM copies WHERE pnfsid = ?1) "
+                "OR EXISTS(SELECT 1 FROM failures WHERE pnfsid = ?1) "
                 "OR EXISTS(SELECT 1 FROM deletions WHERE pnfsid = ?1)",
                 (_storable(pnfsid),),
             ).fetchone()
@@ -123,6 +129,10 @@ class Catalogue:
                 '"partition"=excluded."partition", "offset"=excluded."offset", '
                 "source_deleted_at=NULL",
                 map(_row_of, batch.copies),
+            )
+            database.executemany(
+                "INSERT OR IGNORE INTO failures VALUES (?)",
+                ((_storable(pnfsid),) for pnfsid in batch.failed),
             )
             base = self._epoch_base
             catalogue_spans.merge(

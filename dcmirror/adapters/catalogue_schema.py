@@ -65,6 +65,10 @@ CREATE TABLE deletions (
 );
 CREATE INDEX deletions_by_pnfsid ON deletions (pnfsid);
 
+CREATE TABLE failures (
+    pnfsid TEXT PRIMARY KEY
+) WITHOUT ROWID;
+
 CREATE TABLE facts (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL

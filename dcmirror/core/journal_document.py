@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from dcmirror.core.escapes import without_secrets
-from dcmirror.core.journal_table import ACTIONS
+from dcmirror.core.journal_table import ACTIONS, FIELDS
 
 ECS_VERSION = "8.17.0"
 
@@ -22,6 +22,8 @@ _TEXT_CHARACTERS = 8192
 
 # Fields whose text other programs wrote, so that a URL in it may carry a token.
 _PROSE = frozenset({"error.message", "event.reason", "dcmirror.kafka.excerpt"})
+
+_PLACES = {name: (name.split(".")[:-1], name.split(".")[-1]) for name in FIELDS}
 
 Event = dict[str, Any]
 
@@ -46,7 +48,10 @@ class EventMaker:
     """What all builders share.  Times are in seconds since the epoch."""
 
     def __init__(self, writer: Writer) -> None:
-        self._always = {
+        always = {
+            "@timestamp": "",
+            "log.level": "",
+            "message": "",
             "ecs.version": ECS_VERSION,
             "data_stream.type": "logs",
             "data_stream.namespace": "default",
@@ -58,6 +63,9 @@ class EventMaker:
             "service.node.name": writer.instance,
         }
         self.host = writer.host
+        self._templates = {
+            name: _fill({}, always | _of_action(name)) for name in ACTIONS
+        }
 
     def make(
         self,
@@ -77,37 +85,46 @@ class EventMaker:
             "@timestamp": time_text(at),
             "log.level": level or entry.level,
             "message": without_secrets(message),
-            "event.kind": entry.kind,
-            "event.category": [entry.category],
-            "event.type": [entry.type],
-            "event.action": action,
             "event.id": event_id,
-            "data_stream.dataset": entry.dataset,
-            **self._always,
             **fields,
         }
         for name in _PROSE & flat.keys():
             flat[name] = flat[name] and without_secrets(flat[name])
-        return _nested(flat)
+        template = self._templates[action]
+        document = {
+            name: value.copy() if type(value) is dict else value
+            for name, value in template.items()
+        }
+        return _fill(document, flat)
 
 
-def _nested(flat: Mapping[str, Any]) -> Event:
-    document: Event = {}
+def _of_action(name: str) -> dict[str, Any]:
+    entry = ACTIONS[name]
+    return {
+        "event.kind": entry.kind,
+        "event.category": [entry.category],
+        "event.type": [entry.type],
+        "event.action": name,
+        "data_stream.dataset": entry.dataset,
+    }
+
+
+def _fill(document: Event, flat: Mapping[str, Any]) -> Event:
+    """Put dotted names in their places; what is unknown is left out."""
     for name, value in flat.items():
-        if value is None or (isinstance(value, float) and not isfinite(value)):
+        kind = type(value)
+        if value is None or (kind is float and not isfinite(value)):
             continue
-        *parents, leaf = name.split(".")
+        parents, leaf = _PLACES[name]
         place = document
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[leaf] = _clean(value)
+        place[leaf] = _clean(value) if kind is str else value
     return document
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: str) -> str:
     """Text that any JSON reader takes: no lone surrogates, no endless line."""
-    if not isinstance(value, str):
-        return value
     if len(value) > _TEXT_CHARACTERS:
         value = value[:_TEXT_CHARACTERS] + "..."
     if value.isascii():

@@ -115,6 +115,7 @@ class Settler:
         spans, positions, committables = self._settle_offsets(settlements)
         books = SettleBatch(
             copies=tuple(s.copy for s in settlements if s.copy is not None),
+            failed=tuple(s.row.pnfsid for s in settlements if s.row and s.row.pnfsid),
             spans=spans,
             positions=positions,
             outbox=tuple(lines),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -270,6 +271,60 @@ def test_a_batch_is_taken_wholly_or_not_at_all(catalogue):
     assert set(catalogue.lookup(["y"])) == {"y"}
 
 
+def test_a_failure_is_an_outcome_too(catalogue):
+    catalogue.settle(SettleBatch(failed=("0000EF",)))
+    catalogue.settle(SettleBatch(failed=("0000EF",)))
+
+    assert catalogue.knows_pnfsid("0000EF")
+    assert not catalogue.knows_pnfsid("0000EE")
+
+
+def test_a_full_disk_is_a_books_error_and_passes(catalogue, tmp_path):
+    path = tmp_path / "catalogue.db"
+    batch = SettleBatch(copies=tuple(copy(f"d/{n}") for n in range(2000)))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 8192, hard))
+    try:
+        with pytest.raises(BooksError, match=r"catalogue\.db"):
+            catalogue.settle(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert catalogue.count() == 0
+
+    catalogue.settle(batch)
+    assert catalogue.count() == 2000
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dcmirror.adapters.catalogue import Catalogue, SettleBatch
+from dcmirror.core.ledger import Span
+catalogue = Catalogue(Path(sys.argv[1]))
+n = 0
+while True:
+    catalogue.settle(SettleBatch(spans=(Span("billing", 0, 1, n, n, {"mirrored": 1}),)))
+    print(n, flush=True)
+    n += 1
+"""
+
+
+def test_what_was_settled_survives_a_kill(tmp_path):
+    path = tmp_path / "catalogue.db"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(path)], stdout=subprocess.PIPE
+    )
+    told = [int(writer.stdout.readline()) for _ in range(50)]
+    writer.kill()
+    told += [int(line) for line in writer.communicate()[0].split()]
+
+    again = Catalogue(path)
+    (only,) = again.spans("billing", 0)
+    assert only.last - told[-1] in (0, 1)
+    assert only.counts == {"mirrored": only.last + 1}
+    again.close()
+
+
 def test_a_busy_database_is_a_books_error_and_passes(tmp_path):
     path = tmp_path / "catalogue.db"
     catalogue = Catalogue(path, busy_seconds=0.05)
@@ -310,5 +365,6 @@ def test_several_processes_create_and_write_one_catalogue(tmp_path):
 
     catalogue = Catalogue(path)
     assert catalogue.count() == 75
-    assert [Span("t", 1, 1, 0, 24, {"mirrored": 25})] == catalogue.spans("t", 1)
+    (only,) = catalogue.spans("t", 1)
+    assert (only.first, only.last, only.counts) == (0, 24, {"mirrored": 25})
     catalogue.close()
