@@ -14,8 +14,14 @@ from typing import Any
 
 from dcmirror.testing.lines import LineProcess
 
-# what KafkaConsumer needs to talk to it, and to see a record within milliseconds
-CLIENT_SETTINGS: dict[str, Any] = {"api_version": (2, 3), "fetch_max_wait_ms": 5}
+# What KafkaConsumer needs to talk to it, and to see a record within milliseconds.  The
+# mock answers whoever joins a group that is up only after a whole session timeout.
+CLIENT_SETTINGS: dict[str, Any] = {
+    "api_version": (2, 3),
+    "fetch_max_wait_ms": 5,
+    "session_timeout_ms": 6000,
+    "heartbeat_interval_ms": 1000,
+}
 
 
 class MockBroker:

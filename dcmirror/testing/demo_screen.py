@@ -58,7 +58,7 @@ class Screen:
         """How far everything is."""
         note = (
             f"{status.get('bytes_mirrored', 0) / 1e6:7.1f} MB  "
-            f"{len(status.get('transfers', ()))} running  "
+            f"{len(status.get('transfers', ()))} in hand  "
             f"{status.get('retries', 0)} retries  {status.get('failed', 0)} failed"
         )
         self._progress.update(self._uploaded, completed=uploaded)
@@ -71,7 +71,7 @@ class Screen:
         """A summary of names and values."""
         table = Table(title=title, show_header=False, title_justify="left")
         table.add_column(style="bold")
-        table.add_column()
+        table.add_column(overflow="fold")
         for name, value in rows.items():
             table.add_row(name, value)
         self._console.print()

@@ -98,12 +98,10 @@ class DemoSite:
         """SIGKILL to the busiest worker; its name and process id."""
         status = self.status()
         busy = [transfer["worker"] for transfer in status.get("transfers", ())]
-        workers = [worker for worker in status.get("workers", ()) if worker["ready"]]
-        # "workers" may list the logger too, which copies nothing
-        copying = [worker for worker in workers if worker["name"] in busy]
-        if not copying:
+        workers = [w for w in status.get("workers", ()) if w["number"] in busy]
+        if not workers:
             return None
-        chosen = max(copying, key=lambda worker: busy.count(worker["name"]))
+        chosen = max(workers, key=lambda worker: busy.count(worker["number"]))
         with suppress(ProcessLookupError):
             os.kill(chosen["pid"], signal.SIGKILL)
         return chosen["name"], chosen["pid"]
@@ -115,6 +113,10 @@ class DemoSite:
         except (FileNotFoundError, ValueError):
             return {}
         return found
+
+    def reads(self) -> bool:
+        """Whether all partitions are the daemon's."""
+        return len(self.status().get("lag", ())) == PARTITIONS
 
     def copies(self, relatives: Iterable[str]) -> dict[str, str | None]:
         """The pnfsid of each proved copy, as the catalogue has it."""

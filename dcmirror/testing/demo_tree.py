@@ -63,6 +63,11 @@ class Tree:
         return {upload.relative: upload for upload in self.uploads}
 
     @property
+    def biggest(self) -> str:
+        """The upload that takes longest."""
+        return max(self.uploads, key=lambda upload: upload.size).relative
+
+    @property
     def total_bytes(self) -> int:
         return sum(upload.size for upload in self.uploads)
 

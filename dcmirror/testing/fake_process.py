@@ -132,8 +132,10 @@ def main() -> None:
         mover_slots=options.mover_slots,
         port=options.port,
     )
+    control = Control(fake, publisher)
     with fake:
-        serve(_greeting(fake, pki), Control(fake, publisher).calls())
+        serve(_greeting(fake, pki), control.calls())
+    control.flush()
 
 
 def _greeting(fake: FakeDCache, pki: Pki) -> dict[str, str]:
