@@ -41,7 +41,12 @@ def snapshot(
             for h in engine.holds.all()
         ],
         "workers": [
-            {"name": c.name, "pid": c.process.pid, "ready": c.is_ready}
+            {
+                "name": c.name,
+                "number": c.number,
+                "pid": c.process.pid,
+                "ready": c.is_ready,
+            }
             for c in fleet.children()
         ],
         "worker_restarts": fleet.restarts,
