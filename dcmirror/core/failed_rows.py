@@ -7,7 +7,6 @@ are written as escapes, so that a row is one line whatever a path or an error co
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -74,11 +73,17 @@ _DEFAULTS = {f.name: f.default for f in fields(FailedRow)}
 
 def format_line(cells: Iterable[str]) -> str:
     """Cells as one line of CSV, with its newline."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()
+    return str(_WRITER.writerow(cells))
 
 
+class _Echo:
+    """What csv writes to; ``writerow`` returns what ``write`` returns."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+_WRITER = csv.writer(_Echo(), lineterminator="\n")
 HEADER = format_line(COLUMNS)
 
 
