@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -67,8 +67,7 @@ class SettleBatch:
 class Catalogue:
     """One connection to catalogue.db, reopened by itself after trouble.
 
-    Epochs that callers give begin anew in each run; they are stored on top of the
-    highest one of earlier runs, so that none is ever used twice.
+    No epoch is used twice: a run's first one is above ``last_epoch``.
 
     Every method raises BooksError when the database cannot be read or written.
     """
@@ -77,8 +76,8 @@ class Catalogue:
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
-        self._epoch_base = 0
-        self._epoch_base = self.last_epoch()
+        with self._mapped_errors():
+            self._open()
 
     def __repr__(self) -> str:
         return f"<Catalogue {self._path}>"
@@ -134,13 +133,9 @@ class Catalogue:
                 "INSERT OR IGNORE INTO failures VALUES (?)",
                 ((_storable(pnfsid),) for pnfsid in batch.failed),
             )
-            base = self._epoch_base
-            catalogue_spans.merge(
-                database, (replace(s, epoch=base + s.epoch) for s in batch.spans)
-            )
+            catalogue_spans.merge(database, batch.spans)
             for (topic, partition), position in (batch.positions or {}).items():
-                stored = replace(position, epoch=base + position.epoch)
-                _store_position(database, topic, partition, stored)
+                _store_position(database, topic, partition, position)
             database.executemany(
                 "DELETE FROM outbox WHERE event_id = ?",
                 ((event_id,) for event_id in batch.delivered),
@@ -159,7 +154,6 @@ class Catalogue:
         have committed ourselves (A <= C <= W); else somebody reset it, another owner
         moved it, or the topic is a new one: the history begins anew with this epoch.
         """
-        epoch += self._epoch_base
         with self._writing() as database:
             old = _position(database, topic, partition)
             if old is None or not _is_ours(old, committed):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +53,7 @@ class FailedCsv:
         self.torn_path = self.path.with_name(self.path.name + ".torn")
         self._lock_path = self.path.with_name(self.path.name + ".lock")
         self._lock_seconds = lock_seconds
+        self.on_set_aside: Callable[[Path], None] | None = None
 
     def __repr__(self) -> str:
         return f"<FailedCsv {self.path}>"
@@ -60,14 +61,16 @@ class FailedCsv:
     def append(self, rows: Iterable[FailedRow]) -> None:
         """Add rows and make them durable.
 
+        A file that is not ours is moved aside; ``on_set_aside`` hears of it.
+
         Raises:
             BooksError: nothing was added.
-            NotOursError: somebody else's file is there.
         """
         rows = list(rows)
         if not rows:
             return
         with self._locked():
+            moved = self._set_aside_if_not_ours(None)
             columns = self._columns()
             if columns is None:
                 self._begin()
@@ -75,6 +78,8 @@ class FailedCsv:
                 self._rewrite((), {})  # under today's header, which has more columns
             columns = _widest(columns)
             self._append_durably("".join(format_row(row, columns) for row in rows))
+        if moved is not None and self.on_set_aside is not None:
+            self.on_set_aside(moved)
 
     def read(self) -> tuple[list[FailedRow], int]:
         """All rows, and how many lines are no whole rows; a missing file has none.
@@ -110,15 +115,7 @@ class FailedCsv:
             BooksError: it cannot be read or moved.
         """
         with self._locked():
-            try:
-                self._columns()
-            except NotOursError:
-                stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-                target = _free_name(f"{self.path}.not-ours-{stamp}")
-                os.rename(self.path, target)
-                _sync_directory(self.path.parent)
-                return target
-        return None
+            return self._set_aside_if_not_ours(now)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -131,6 +128,17 @@ class FailedCsv:
             raise BooksError(str(exc)) from exc
         except OSError as exc:
             raise BooksError(f"{self.path}: {exc.strerror or exc}") from exc
+
+    def _set_aside_if_not_ours(self, now: float | None) -> Path | None:
+        try:
+            self._columns()
+        except NotOursError:
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            target = _free_name(f"{self.path}.not-ours-{stamp}")
+            os.rename(self.path, target)
+            _sync_directory(self.path.parent)
+            return target
+        return None
 
     def _columns(self) -> tuple[str, ...] | None:
         """The file's own header; None when there is no file, or not even a header."""

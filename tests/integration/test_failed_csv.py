@@ -226,7 +226,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_accepted(failed):
 def test_a_foreign_file_is_refused_with_its_line(failed, content):
     failed.path.write_bytes(content)
 
-    for use in (failed.read, failed.rewrite, lambda: failed.append([row()])):
+    for use in (failed.read, failed.rewrite):
         with pytest.raises(NotOursError, match=r"failed\.csv:1: not a"):
             use()
     assert failed.path.read_bytes() == content
@@ -247,6 +247,18 @@ def test_a_foreign_file_can_be_set_aside(failed):
     failed.append([row()])
     assert failed.set_aside_if_not_ours() is None
     assert failed.read() == ([row()], 0)
+
+
+def test_a_foreign_file_that_appears_while_we_run_stops_nothing(failed):
+    heard = []
+    failed.on_set_aside = heard.append
+    failed.append([row("1")])
+    failed.path.write_text("mine, not yours\n")
+    failed.append([row("2")])
+
+    assert failed.read() == ([row("2")], 0)
+    (moved,) = heard
+    assert moved.read_text() == "mine, not yours\n"
 
 
 def test_a_rewrite_drops_changes_and_keeps(failed):
