@@ -68,12 +68,14 @@ def watch(options: WatchOptions) -> ExitStatus:
             ledgers=ledgers,
             failed_csv=failed_csv,
         )
-        moved = failed_csv.set_aside_if_not_ours()
-        if moved is not None:
-            room.engine.story.note(
-                f"{failed_csv.path} was not a list of ours; moved to {moved}",
-                level="warning",
-            )
+
+        def tell(moved: Path) -> None:
+            text = f"{failed_csv.path} was not a list of ours; moved to {moved}"
+            room.engine.story.note(text, level="warning")
+
+        failed_csv.on_set_aside = tell
+        if moved := failed_csv.set_aside_if_not_ours():
+            tell(moved)
         return _run(options, state, room, ledgers)
 
 
