@@ -32,7 +32,7 @@ class MirrorTree:
     def __init__(self, root: Path, directory_mode: int) -> None:
         self._path = str(root)
         self._mode = directory_mode
-        self._root: _Root | None = None
+        self._root: OpenDirectory | None = None
         self._has_openat2 = True
         # Directories whose entry in their parent is known to be on disk.
         self._proved: set[str] = set()
@@ -117,7 +117,7 @@ class MirrorTree:
                 self._has_openat2 = False
         return _walk(root_fd, path, flags)
 
-    def _current_root(self) -> _Root:
+    def _current_root(self) -> OpenDirectory:
         try:
             now = os.stat(self._path)
         except FileNotFoundError as error:
@@ -126,15 +126,15 @@ class MirrorTree:
             ) from error
         root = self._root
         if root is None or root.identity != (now.st_dev, now.st_ino):
-            root = self._root = _Root(self._path)
+            root = self._root = OpenDirectory(self._path)
         return root
 
 
-class _Root:
-    """An open root; closed when the last thread that uses it has let go."""
+class OpenDirectory:
+    """A directory that stays open; closed when the last who uses it has let go."""
 
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    def __init__(self, path: str, *, dir_fd: int | None = None) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)
         now = os.fstat(self.fd)
         self.identity = (now.st_dev, now.st_ino)
 

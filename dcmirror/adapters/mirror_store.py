@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fnmatch
-import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dcmirror.adapters import linux, parts
-from dcmirror.adapters.directories import MirrorTree, split
-from dcmirror.adapters.parts import (
-    ABSENT,
-    Look,
-    NewPart,
-    Part,
-    PartBusy,
-    TargetChanged,
-    look_at,
-)
+from dcmirror.adapters import linux, looks, parts
+from dcmirror.adapters.directories import MirrorTree, OpenDirectory, split
+from dcmirror.adapters.looks import ABSENT, Look, look_at
+from dcmirror.adapters.parts import NewPart, Part, PartBusy, TargetChanged
 from dcmirror.core import marks
 from dcmirror.core.checksums import adler32
 from dcmirror.core.paths import is_own_part_name, is_part_name, part_name
@@ -67,7 +58,7 @@ class MirrorStore:
         self._live_seconds = live_seconds
         self._part_tag: str | None = None
         self._knows_root = False
-        self._devices: dict[int, int] = {}
+        self._devices: dict[int, OpenDirectory | None] = {}
 
     def look(self, relative: str) -> Look:
         """What is under the final name now.
@@ -169,8 +160,8 @@ class MirrorStore:
 
         None where one sync for the whole file system would prove nothing.
         """
-        fd = self._devices.get(device, -1)
-        return fd if fd >= 0 else None
+        directory = self._devices.get(device)
+        return directory.fd if directory else None
 
     def probe_write(self) -> None:
         """Write, sync and remove a small file, or raise OSError."""
@@ -212,9 +203,9 @@ class MirrorStore:
         if self._part_tag is not None:
             is_ours = name.endswith(f".{self._part_tag}.part")
             return is_ours and is_own_part_name(name)
-        return not parts.is_taken(directory_fd, name) and (
+        return not looks.is_taken(directory_fd, name) and (
             is_own_part_name(name)
-            or parts.read_attribute(directory_fd, name) is not None
+            or looks.read_attribute(directory_fd, name) is not None
         )
 
     def _learn_root(self) -> None:
@@ -245,7 +236,7 @@ class MirrorStore:
         try:
             self._learn_device(part.identity[0], directory_fd)
             if self._shared:
-                self._give_way(directory_fd, part)
+                parts.give_way(directory_fd, part, self._live_seconds)
             # An absent file is a moment's look away; a look at one that was there may
             # be as old as a HEAD, and a copy in vain costs more than another look.
             if expected.exists and look_at(directory_fd, part.name) != expected:
@@ -265,51 +256,17 @@ class MirrorStore:
             name = part_name(
                 final,
                 tag=self._part_tag,
-                taken=lambda candidate: parts.is_taken(directory_fd, candidate),
+                taken=lambda candidate: looks.is_taken(directory_fd, candidate),
             )
             parts.remove_stale(directory_fd, name, tagged=tagged)
         raise PartBusy(f"somebody else keeps making {name!r}")
 
-    def _give_way(self, directory_fd: int, part: Part) -> None:
-        """Raise PartBusy if another instance was first and still seems to be alive.
-
-        Both make their part before they look, so at least one of two sees the other;
-        who came later, or on a tie has the greater name, gives way.  Times are the file
-        server's on both sides.
-        """
-        ours = os.stat(part.part_name, dir_fd=directory_fd, follow_symlinks=False)
-        pattern = f".{glob.escape(part.name)}.????????.part"
-        for name in self._names(directory_fd):
-            if name == part.part_name or not fnmatch.fnmatchcase(name, pattern):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                theirs = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-                if ours.st_mtime - theirs.st_mtime > self._live_seconds:
-                    continue
-                we_are_first = (ours.st_mtime_ns, part.part_name) < (
-                    theirs.st_mtime_ns,
-                    name,
-                )
-                if theirs.st_size > 0 or not we_are_first:
-                    raise PartBusy(f"{name!r} is being written by another instance")
-
-    def _names(self, directory_fd: int) -> list[str]:
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)
-        try:
-            return os.listdir(fd)
-        finally:
-            os.close(fd)
-
     def _learn_device(self, device: int, directory_fd: int) -> None:
         if device in self._devices:
             return
-        flags = os.O_RDONLY | os.O_DIRECTORY
-        fd = os.open(".", flags, dir_fd=directory_fd)
-        if linux.syncfs_is_proof(fd):
-            self._devices[device] = fd
-        else:
-            self._devices[device] = -1
-            os.close(fd)
+        directory = OpenDirectory(".", dir_fd=directory_fd)
+        is_proof = linux.syncfs_is_proof(directory.fd)
+        self._devices[device] = directory if is_proof else None
 
 
 def _has_attributes(fd: int) -> bool:

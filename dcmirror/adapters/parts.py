@@ -12,19 +12,15 @@ import math
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dcmirror.adapters.directories import MirrorTree, split
+from dcmirror.adapters.looks import Identity, Look, identity_at, look_at, set_attribute
 from dcmirror.core import marks
 from dcmirror.core.marks import Mark
-from dcmirror.core.paths import is_own_part_name, is_part_name
+from dcmirror.core.paths import is_part_name
 from dcmirror.errors import DcmirrorError, UnsafePathError
 
-Identity = tuple[int, int]  # device and inode
-
-_NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-_NO_MARK = _NO_ATTRIBUTES | {errno.ENODATA, errno.EACCES, errno.ENOENT, errno.ELOOP}
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP})
 _LAST_MTIME = 2.0**33  # beyond what any clock of ours says: a forged event
 
@@ -35,56 +31,6 @@ class PartBusy(DcmirrorError):
 
 class TargetChanged(PartBusy):
     """The final name is no longer what ``look`` saw: look again at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is under a final name.  Two equal looks saw the same version of a file.
-
-    ``mark`` is only set if it speaks of the file as it is now.
-    """
-
-    exists: bool
-    identity: Identity | None = None
-    size: int = 0
-    mtime_ns: int = 0
-    mark: Mark | None = None
-
-
-ABSENT = Look(exists=False)
-
-
-def look_at(directory_fd: int, name: str) -> Look:
-    """Look at one name in an open directory.
-
-    Raises:
-        UnsafePathError: it is there and not a plain file.
-    """
-    try:
-        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return ABSENT
-    if not stat.S_ISREG(now.st_mode):
-        raise UnsafePathError(f"{name!r} in the mirror is not a plain file")
-    mark = marks.decode(read_attribute(directory_fd, name) or b"")
-    if mark and (mark.size, mark.mtime_ns) != (now.st_size, now.st_mtime_ns):
-        mark = None
-    return Look(True, (now.st_dev, now.st_ino), now.st_size, now.st_mtime_ns, mark)
-
-
-def read_attribute(directory_fd: int, name: str) -> bytes | None:
-    """The raw mark of a plain file, None where there is none or no way to read it."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(name, flags, dir_fd=directory_fd)
-        try:
-            return os.getxattr(fd, marks.ATTRIBUTE)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        if error.errno in _NO_MARK:
-            return None
-        raise
 
 
 class Part:
@@ -279,35 +225,6 @@ def remove_stale(directory_fd: int, name: str, *, tagged: bool) -> None:
         os.close(fd)
 
 
-def is_taken(directory_fd: int, name: str) -> bool:
-    """Whether ``name`` must not be used for a part: it is, or may be, somebody's file.
-
-    Ours carry the part mark from the start, and the final mark from just before their
-    rename; a mirrored file with a part's name says that name in its mark.  An empty
-    file without a mark is one whose process died right after making it.
-    """
-    try:
-        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(now.st_mode):
-        return True
-    value = read_attribute(directory_fd, name)
-    if value is None:
-        return now.st_size > 0 and not is_own_part_name(name)
-    mark = marks.decode(value)
-    return value != marks.PART_MARK and (mark is None or marks.names_itself(mark, name))
-
-
-def identity_at(directory_fd: int, name: str) -> Identity | None:
-    """Device and inode under a name, a symlink's own if it is one."""
-    try:
-        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return now.st_dev, now.st_ino
-
-
 def lock(fd: int, name: str, *, tagged: bool) -> None:
     """Take the exclusive flock or raise PartBusy.  Never fcntl: any close drops it."""
     try:
@@ -319,10 +236,36 @@ def lock(fd: int, name: str, *, tagged: bool) -> None:
             raise
 
 
-def set_attribute(fd: int, value: bytes) -> None:
-    """Write the mark; a file system without attributes goes without."""
+def give_way(directory_fd: int, part: Part, live_seconds: float) -> None:
+    """Raise PartBusy if another instance was first and still seems to be alive.
+
+    For mirrors where locks may be local to a host.  Both make their part before they
+    look, so at least one of two sees the other; who came later, or on a tie has the
+    greater name, gives way.  Times are the file server's on both sides.
+    """
+    ours = os.stat(part.part_name, dir_fd=directory_fd, follow_symlinks=False)
+    our_turn = (ours.st_mtime_ns, part.part_name)
+    for name in _parts_of(directory_fd, part.name):
+        if name == part.part_name:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            theirs = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            is_alive = ours.st_mtime - theirs.st_mtime <= live_seconds
+            is_first = theirs.st_size > 0 or (theirs.st_mtime_ns, name) < our_turn
+            if is_alive and is_first:
+                raise PartBusy(f"{name!r} is being written by another instance")
+
+
+def _parts_of(directory_fd: int, final: str) -> list[str]:
+    """Names of all instances' tagged parts of one file."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)
     try:
-        os.setxattr(fd, marks.ATTRIBUTE, value)
-    except OSError as error:
-        if error.errno not in _NO_ATTRIBUTES:
-            raise
+        names = os.listdir(fd)
+    finally:
+        os.close(fd)
+    start, length = f".{final}.", len(final) + len("..01234567.part")
+    return [
+        name
+        for name in names
+        if len(name) == length and name.startswith(start) and name.endswith(".part")
+    ]
