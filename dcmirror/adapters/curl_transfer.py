@@ -28,6 +28,8 @@ from dcmirror.core.policy import is_local_address
 BUFFER_BYTES = 1024 * 1024
 _CURL_BUFFER_BYTES = 512 * 1024
 _MAX_CONNECTIONS = 64
+#: The proxy file is looked at no more often: a request then uses what was read.
+_LOOK_SECONDS = 0.02
 #: What is read of an error's or a redirect's body before the connection is given up.
 _IGNORED_BODY_BYTES = 64 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -332,11 +334,13 @@ class _Credential:
     stamp: tuple[int, int, int] | None = None
     pem: bytes | None = None
     error: OSError | None = None
+    looked_at: float = -1.0
 
-    def look(self) -> bool:
+    def look(self, now: float) -> bool:
         """Whether the file is another one than before."""
-        if self.path is None:
+        if self.path is None or now - self.looked_at < _LOOK_SECONDS:
             return False
+        self.looked_at = now
         try:
             status = os.stat(self.path)
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -373,7 +377,7 @@ class Transfers:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         self._credential = _Credential(self.options.proxy)
-        self._credential.look()
+        self._credential.look(self.clock())
 
     def make_streams(self, count: int) -> list[Stream]:
         self._streams = [Stream(self.options) for _ in range(count)]
@@ -384,13 +388,14 @@ class Transfers:
     def forget_credential(self) -> None:
         """Read the proxy file again at the next request, whatever its times say."""
         self._credential.stamp = None
+        self._credential.looked_at = -1.0
 
     def _refresh_credential(self) -> OSError | None:
         """Use the proxy file as it is now; connections made before are not reused.
 
         Returns why it cannot be read: nothing should be asked of a door then.
         """
-        if self._credential.look():
+        if self._credential.look(self.clock()):
             for stream in self._streams:
                 stream.use_credential(self._credential.pem)
         return self._credential.error

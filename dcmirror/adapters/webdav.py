@@ -10,6 +10,7 @@ import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dcmirror.core.checksums import parse_digest
 
@@ -39,28 +40,35 @@ class Headers:
     content_length: int | None = None
     adler32: int | None = None
     pnfsid: str | None = None
-    last_modified: float | None = None
+    modified: str | None = None
     retry_after: str | None = None
+
+    @property
+    def last_modified(self) -> float | None:
+        """Seconds since the epoch; read only when somebody asks."""
+        return read_date(self.modified) if self.modified else None
 
 
 def read_headers(lines: Iterable[bytes]) -> Headers:
     """Read header lines as libcurl hands them over, interim answers (1xx) included."""
     headers = Headers()
     for line in lines:
-        if line[:5] == b"HTTP/":
-            headers = _read_status(line)
-            continue
         name, _, value = line.partition(b":")
+        if name[:5] == b"HTTP/":
+            headers = Headers(*_read_status(line))
+            continue
         name = name.lower()
         if name in _WANTED:
             _take(headers, name, value.strip().decode("latin-1"))
     return headers
 
 
-def _read_status(line: bytes) -> Headers:
+@lru_cache(maxsize=64)
+def _read_status(line: bytes) -> tuple[int, str]:
     parts = line.decode("latin-1").split(None, 2)
-    status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
-    return Headers(status, _safe_reason(parts[2]) if len(parts) > 2 else "")
+    digits = parts[1] if len(parts) > 1 else ""
+    status = int(digits) if digits.isascii() and digits.isdigit() else 0
+    return status, _safe_reason(parts[2]) if len(parts) > 2 else ""
 
 
 def _safe_reason(text: str) -> str:
@@ -71,7 +79,8 @@ def _safe_reason(text: str) -> str:
 
 def _take(headers: Headers, name: bytes, value: str) -> None:
     if name == b"content-length":
-        headers.content_length = int(value) if value.isdecimal() else None
+        is_number = value.isascii() and value.isdigit()
+        headers.content_length = int(value) if is_number else None
     elif name in (b"digest", b"repr-digest"):
         # dCache 12 may answer Want-Digest under the other header's name.
         found = parse_digest(value)
@@ -79,7 +88,7 @@ def _take(headers: Headers, name: bytes, value: str) -> None:
     elif name == b"etag":
         headers.pnfsid = pnfsid_of_etag(value)
     elif name == b"last-modified":
-        headers.last_modified = _read_date(value)
+        headers.modified = value
     else:
         headers.retry_after = value
 
@@ -90,7 +99,7 @@ def pnfsid_of_etag(etag: str) -> str | None:
     return match.group(1).upper() if match else None
 
 
-def _read_date(value: str) -> float | None:
+def read_date(value: str) -> float | None:
     """An HTTP date; email.utils would cost every worker a megabyte for it."""
     match = _DATE.search(value)
     if match is None:
@@ -107,5 +116,5 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
         return None
     if value.isdecimal():
         return float(value)
-    at = _read_date(value)
+    at = read_date(value)
     return max(0.0, at - now) if at is not None else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 #: Hops a file may take from the door to its bytes.
 MAX_HOPS = 5
 
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\\]*")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -30,8 +33,14 @@ class Place:
 
 def place_of(url: str) -> Place | None:
     """Who a URL asks; None if that cannot be told."""
+    origin = _ORIGIN.match(url)
+    return _place_of_origin(origin.group()) if origin else None
+
+
+@lru_cache(maxsize=1024)
+def _place_of_origin(origin: str) -> Place | None:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(origin)
         port = parts.port
     except ValueError:
         return None

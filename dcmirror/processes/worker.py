@@ -137,6 +137,8 @@ class Worker:
         self.by_stream: dict[Stream, _Run] = {}
         self.wanting: deque[tuple[_Run, Request]] = deque()
         self.ready: deque[_Run] = deque()
+        self.finished: list[FinishedPart] = []
+        self.has_thread = settings.destination.sync != "none"
         self.sleeping: list[tuple[float, int, _Run]] = []
         self.numbers = itertools.count()
         self.drain_until: float | None = None
@@ -151,7 +153,8 @@ class Worker:
         """Work until drained, or until the supervisor is gone."""
         for fd in (self.inbox.fileno(), self.publisher.fd, self.terminated):
             self.epoll.register(fd, select.EPOLLIN)
-        self.publisher.start()
+        if self.has_thread:
+            self.publisher.start()
         self.outbox.send(Ready(os.getpid()))
         while not self._is_done():
             events = self.epoll.poll(self._timeout(self.clock()))
@@ -181,6 +184,7 @@ class Worker:
         self._wake_sleepers(began)
         for _ in range(len(self.ready)):
             self._advance(self.ready.popleft(), None)
+        self._hand_over_finished()
         self._start_jobs()
         self._tick(began)
         self._maybe_report()
@@ -297,7 +301,7 @@ class Worker:
             self._take_stream(run)
             run.is_publishing = True
             part = FinishedPart(action.part, action.mark, action.mtime, run)
-            self.publisher.submit(part)
+            self.finished.append(part)
         elif action.seconds > 0:
             self._take_stream(run)
             due = self.clock() + action.seconds
@@ -334,6 +338,18 @@ class Worker:
             self.news.since = self.clock()
         self.news.results.append(result)
 
+    def _hand_over_finished(self) -> None:
+        """What finished in this pass, together: it makes a better group."""
+        if not self.finished:
+            return
+        finished, self.finished = self.finished, []
+        if self.has_thread:
+            for part in finished:
+                self.publisher.submit(part)
+        else:
+            self.publisher.publish_now(finished)
+            self._on_published()
+
     def _on_published(self) -> None:
         for published in self.publisher.take_results():
             run = published.token
@@ -365,7 +381,7 @@ class Worker:
 
     def _tick(self, began: float) -> None:
         now = self.clock()
-        if not self.publisher.is_alive():
+        if self.has_thread and not self.publisher.is_alive():
             raise RuntimeError("the publisher thread has died")
         if now - began > 2 * self.tick_seconds:
             self.transfers.forgive_pause(now)

@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dcmirror.adapters.curl_transfer import Answer, Request
-from dcmirror.adapters.mirror_store import MirrorStore
-from dcmirror.adapters.parts import Look as Seen
-from dcmirror.adapters.parts import Part, PartBusy, TargetChanged
+from dcmirror.adapters.mirror_store import Look as Seen
+from dcmirror.adapters.mirror_store import (
+    MirrorStore,
+    Part,
+    PartBusy,
+    TargetChanged,
+)
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -232,8 +236,7 @@ class CopyAttempt:
     def _adopt(self, seen: Seen, held: Held) -> AttemptResult:
         if self.job.known is None:
             self.tools.store.sync_directories(self.job.relative)
-        copy = self._record(held.pnfsid, held.size, held.adler32, seen.mtime_ns)
-        copy = replace(copy, verified=held.verified)
+        copy = self._record(held, seen.mtime_ns)
         return self._result(ResultKind.ADOPTED, copy=copy)
 
     # The bytes (5.6 and 5.7)
@@ -361,10 +364,8 @@ class CopyAttempt:
             return self._result(ResultKind.AGAIN)
         self._tell(answer.received, seconds, verified)
         mtime_ns = published.mark.mtime_ns if published.mark else 0
-        copy = self._record(
-            verified.pnfsid, answer.received, verified.adler32, mtime_ns
-        )
-        copy = replace(copy, verified=verified.is_proved)
+        published_as = Held(mark.pnfsid, mark.size, mark.adler32, mark.verified)
+        copy = self._record(published_as, mtime_ns)
         return self._result(ResultKind.MIRRORED, copy=copy, reason=verified.reason)
 
     def _tell(self, size: int, seconds: float, verified: _Verified) -> None:
@@ -386,18 +387,16 @@ class CopyAttempt:
         if part is not None:
             part.discard()
 
-    def _record(
-        self, pnfsid: str | None, size: int, adler32: int | None, mtime_ns: int
-    ) -> CopyRecord:
+    def _record(self, held: Held, mtime_ns: int) -> CopyRecord:
         job = self.job
         origin = job.origin
         return CopyRecord(
             relative=job.relative,
             path=job.path,
-            pnfsid=pnfsid,
-            size=size,
-            adler32=adler32,
-            verified=True,
+            pnfsid=held.pnfsid,
+            size=held.size,
+            adler32=held.adler32,
+            verified=held.verified,
             mtime_ns=mtime_ns,
             copied_at=self.tools.wall(),
             event_time=job.event_time,
