@@ -14,8 +14,9 @@ from dcmirror.core.jobs import Job
 LADDER = (1.0, 3.0, 10.0, 30.0, 60.0)
 LONGEST_PAUSE = 300.0
 LONGEST_COMMIT_PAUSE = 900.0
-#: An old event still gets the first three rungs before its file counts as gone.
-LEAST_PATIENCE = 15.0
+#: Rungs that even the file of an old event gets before it counts as gone: a backlog may
+#: have kept the job waiting for longer than any grace period.
+LEAST_RUNGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,12 @@ Decision = Retry | GiveUp | WaitForHold
 def patience_ends(job: Job, policy: RetryPolicy) -> float:
     """When a file that is not there stops being merely late (seconds, epoch).
 
-    An event may be days old when it is consumed, and the clock that stamped it may be
-    ahead of ours; both are bounded by the time the job was accepted.
+    The clock that stamped the event may be ahead of ours, so the time at which the job
+    was accepted bounds it.
     """
     grace = policy.commit_grace_seconds if job.awaits_commit else policy.grace_seconds
     stamped = job.accepted_at if job.event_time is None else job.event_time
-    since = min(stamped, job.accepted_at)
-    least = min(grace, LEAST_PATIENCE * policy.retry_seconds)
-    return max(since + grace, job.accepted_at + least)
+    return min(stamped, job.accepted_at) + grace
 
 
 def backoff(retry_seconds: float, attempt: int, jitter: float) -> float:
@@ -108,7 +107,7 @@ def decide(
     if treatment is Treatment.PERMANENT:
         return GiveUp(failure.failure_class)
     if treatment is Treatment.LADDER:
-        if now < patience_ends(job, policy):
+        if ladder_step < LEAST_RUNGS or now < patience_ends(job, policy):
             pause = ladder_pause(
                 ladder_step, policy, jitter, awaits_commit=job.awaits_commit
             )

@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from deployment import Deployment, Tables
 
-from dcmirror.testing.broker import CLIENT_SETTINGS, MockBroker
 from dcmirror.testing.fake_dcache import FakeDCache
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ ROOT = "/pnfs/example.org/data"
 FOLDER = "/exp/raw"
 
 
-@pytest.fixture(scope="session")
-def mock_broker() -> Iterator[MockBroker]:
-    """A broker that is up in a second; each test makes its own topic."""
-    with MockBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def topic() -> str:
     """A topic of the test's own."""
@@ -39,11 +31,11 @@ def topic() -> str:
 
 
 @pytest.fixture
-def dcache(pki: Pki, mock_broker: MockBroker, topic: str) -> Iterator[FakeDCache]:
-    """A fake dCache that publishes to the mock broker."""
-    mock_broker.create_topic(topic, 3)
+def dcache(pki: Pki, kafka: Kafka, topic: str) -> Iterator[FakeDCache]:
+    """A fake dCache that publishes to a topic with three partitions."""
+    kafka.create_topic(topic, 3)
     with FakeDCache(
-        pki, root=ROOT, publish=lambda value: mock_broker.produce(topic, [value])
+        pki, root=ROOT, publish=lambda value: kafka.produce(topic, [value])
     ) as running:
         yield running
 
@@ -100,14 +92,7 @@ def deploy(
 
 @pytest.fixture
 def mirror(
-    deploy: Callable[..., Deployment], dcache: FakeDCache, mock_broker: MockBroker
+    deploy: Callable[..., Deployment], dcache: FakeDCache, kafka: Kafka
 ) -> Deployment:
-    """A dcmirror of the fake dCache, fed by the mock broker."""
-    return deploy(mock_broker.bootstrap, dcache.door_url, dict(CLIENT_SETTINGS))
-
-
-@pytest.fixture
-def kafka_topic(kafka: Kafka, topic: str) -> str:
-    """A topic with three partitions on the real broker."""
-    kafka.create_topic(topic, 3)
-    return topic
+    """A dcmirror of the fake dCache."""
+    return deploy(kafka.bootstrap, dcache.door_url)

@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there_yet_is_asked_for_on_a_short_ladder(
 def test_a_file_that_never_comes_is_gone_after_the_grace_period() -> None:
     late = JOB.accepted_at + 601.0
 
-    got = decided(FailureClass.NOT_THERE, now=late, http_status=404)
+    got = decided(FailureClass.NOT_THERE, now=late, step=9, http_status=404)
 
     assert got == GiveUp(FailureClass.GONE)
 
@@ -90,10 +90,10 @@ def test_an_old_event_still_gets_some_patience() -> None:
     """A backlog of days must not turn a short 404 into a loss."""
     job = dataclasses.replace(JOB, event_time=0.0, accepted_at=1_000_000.0)
 
-    assert decided(FailureClass.NOT_THERE, job, now=1_000_001.0) == Retry(1.0, False)
-    assert decided(FailureClass.NOT_THERE, job, now=1_000_016.0) == GiveUp(
-        FailureClass.GONE
-    )
+    got = [decided(FailureClass.NOT_THERE, job, now=1e6 + 1, step=n) for n in range(4)]
+
+    assert got[:3] == [Retry(pause, charged=False) for pause in (1.0, 3.0, 10.0)]
+    assert got[3] == GiveUp(FailureClass.GONE)
 
 
 def test_a_clock_ahead_of_ours_does_not_lengthen_the_patience() -> None:
@@ -112,7 +112,7 @@ def test_an_srm_upload_may_take_a_day_to_be_committed() -> None:
 def test_a_server_error_that_outlives_the_grace_is_charged() -> None:
     late = JOB.accepted_at + 601.0
 
-    got = decided(FailureClass.NOT_THERE, now=late, http_status=500)
+    got = decided(FailureClass.NOT_THERE, now=late, step=9, http_status=500)
 
     assert got == Retry(1.0, charged=True)
 
