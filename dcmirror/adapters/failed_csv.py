@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -231,7 +230,9 @@ class FailedCsv:
     @contextmanager
     def _replacement(self) -> Iterator[BinaryIO]:
         """A new file to write; then it has the old one's owner, mode and name."""
-        temporary = f"{self.path}.{secrets.token_hex(4)}.tmp"
+        temporary = self.path.with_name(f".{self.path.name}.dcmirror-tmp")
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)  # of a run that was killed: we hold the lock
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         exists = self.path.exists()
         fd = os.open(temporary, flags, 0o600 if exists else _MODE)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from dcmirror.adapters import catalogue_spans
 from dcmirror.adapters.catalogue import (
     Catalogue,
     OutboxLine,
@@ -316,6 +317,31 @@ def test_what_was_settled_survives_a_kill(tmp_path):
     assert only.last - told[-1] in (0, 1)
     assert only.counts == {"mirrored": only.last + 1}
     again.close()
+
+
+def test_no_question_reads_a_whole_table(catalogue, tmp_path):
+    catalogue.settle(SettleBatch(copies=(copy(),), spans=(span(0, 4), span(9, 9))))
+    database = sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)
+    asked: list[str] = []
+    database.set_trace_callback(asked.append)
+    catalogue_spans.merge(database, [span(5, 8)])
+    catalogue_spans.ranges_above(database, "billing", 0, 3, 1)
+    database.set_trace_callback(None)
+    asked += [
+        "SELECT * FROM copies WHERE relative IN ('a', 'b')",
+        "SELECT 1 FROM copies WHERE pnfsid = 'a'",
+        "SELECT 1 FROM deletions WHERE pnfsid = 'a'",
+        "DELETE FROM outbox WHERE event_id = 'a'",
+    ]
+    plans = {
+        sql: [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        for sql in asked
+    }
+    database.close()
+
+    assert len(plans) >= 8
+    scans = {s: p for s, p in plans.items() if any("SCAN" in step for step in p)}
+    assert {s: p for s, p in scans.items() if p != ["SCAN CONSTANT ROW"]} == {}
 
 
 def test_a_busy_database_is_a_books_error_and_passes(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, NotOursError, Rewritten
 from dcmirror.core.failed_rows import COLUMNS, HEADER
 from dcmirror.errors import BooksError, ConfigError
+from helpers import wait_until
 
 DESIGNED = (
     "time, task, path, url, destination, class, error, http_status, curl_code, "
@@ -294,6 +295,43 @@ def test_mode_and_owner_survive_a_rewrite(failed):
         after.st_gid,
     )
     assert sorted(os.listdir(failed.path.parent)) == ["failed.csv", "failed.csv.lock"]
+
+
+def test_the_litter_of_a_killed_rewrite_is_removed(failed):
+    failed.append([row("1")])
+    (failed.path.parent / ".failed.csv.dcmirror-tmp").write_text("half a fi")
+    failed.rewrite(drop={row("1").key})
+
+    assert failed.read() == ([], 0)
+    assert sorted(os.listdir(failed.path.parent)) == ["failed.csv", "failed.csv.lock"]
+
+
+_REWRITER = """
+import sys
+from pathlib import Path
+from dcmirror.adapters.failed_csv import FailedCsv
+failed = FailedCsv(Path(sys.argv[1]))
+print("running", flush=True)
+while True:
+    rows, torn = failed.read()
+    failed.rewrite(change={rows[0].key: rows[0]})
+"""
+
+
+def test_a_rewrite_that_is_killed_loses_no_row(failed):
+    rows = [row(str(number)) for number in range(300)]
+    failed.append(rows)
+    for _ in range(3):
+        rewriter = subprocess.Popen(
+            [sys.executable, "-c", _REWRITER, str(failed.path)], stdout=subprocess.PIPE
+        )
+        assert rewriter.stdout.readline() == b"running\n"
+        before = os.stat(failed.path).st_ino
+        wait_until(lambda ino=before: os.stat(failed.path).st_ino != ino, 30)
+        rewriter.kill()
+        rewriter.communicate()
+
+        assert failed.read() == (rows, 0)
 
 
 def test_a_symlink_stays_one(failed, tmp_path):
