@@ -6,11 +6,11 @@ The supervisor writes it.  A log that cannot be written stops nothing.
 from __future__ import annotations
 
 import os
-import sys
 from datetime import datetime
 from pathlib import Path
 
 from dcmirror.core.log_lines import format_line
+from dcmirror.errors import ConfigError
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -21,15 +21,17 @@ class HumanLog:
     """Lines of at least ``level``, each written at once.
 
     Raises:
-        OSError: from the constructor and ``reopen``: the file cannot be opened.
+        ConfigError: the file cannot be opened.
     """
 
     def __init__(self, path: Path | None, level: str = "info") -> None:
         self.lost = 0
-        self._path: Path | None = None
-        self._fd = _STANDARD_ERROR
+        self._path = path
         self._threshold = LEVELS.index(level)
-        self.reopen(path, level)
+        try:
+            self._fd = _open(path)
+        except OSError as exc:
+            raise ConfigError(f"[log] file = {path}: {exc.strerror}") from exc
 
     def __repr__(self) -> str:
         return f"<HumanLog {self._path or 'stderr'} {LEVELS[self._threshold]}>"
@@ -50,19 +52,19 @@ class HumanLog:
         except OSError:
             self.lost += 1
 
-    def reopen(self, path: Path | None, level: str) -> None:
+    def reopen(self, path: Path | None, level: str) -> str | None:
         """For HUP: another file, the same one after it was rotated, another level.
 
-        What cannot be opened leaves the log as it was.
+        Returns why the file cannot be opened; the log goes on in the old one then.
         """
-        threshold = LEVELS.index(level)
-        fd = _STANDARD_ERROR if path is None else _open(path)
-        old, self._fd = self._fd, fd
-        self._path, self._threshold = path, threshold
-        if old != _STANDARD_ERROR:
-            os.close(old)
-        if path is None:
-            sys.stderr.flush()
+        self._threshold = LEVELS.index(level)
+        try:
+            fd = _open(path)
+        except OSError as exc:
+            return f"[log] file = {path}: {exc.strerror}"
+        self.close()
+        self._path, self._fd = path, fd
+        return None
 
     def close(self) -> None:
         """Close the file; later lines go to standard error."""
@@ -72,6 +74,8 @@ class HumanLog:
             os.close(old)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | None) -> int:
+    if path is None:
+        return _STANDARD_ERROR
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     return os.open(path, flags, 0o644)

@@ -165,7 +165,8 @@ class WatchHooks:
             named = ", ".join(restart)
             story.note(f"{named} changed: needs a restart", level="warning")
         level = log_level(fresh, self._options.verbosity)
-        self._room.log.reopen(fresh.log.file, level)
+        if trouble := self._room.log.reopen(fresh.log.file, level):
+            story.note(trouble, level="error")
         self._room.engine.plan = engine_plan(fresh, suspects_source=True)
         self._feed.reception.planner = planner
         self._settings = fresh

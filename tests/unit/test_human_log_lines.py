@@ -11,6 +11,7 @@ import pytest
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.core.escapes import kept, restored, shown
 from dcmirror.core.log_lines import format_line
+from dcmirror.errors import ConfigError
 
 AT = datetime(2020, 1, 23, 17, 47, 14)
 TASK = "f9c82897-0976-ed88-61d8-0db305308527"
@@ -124,12 +125,17 @@ def test_a_rotated_file_is_followed_after_reopen(tmp_path):
 
 def test_a_file_that_cannot_be_opened_leaves_the_log_as_it_was(tmp_path):
     log = HumanLog(tmp_path / "log")
-    with pytest.raises(OSError, match="No such file"):
-        log.reopen(tmp_path / "no" / "log", "info")
+    trouble = log.reopen(tmp_path / "no" / "log", "info")
     log.line("A", "one")
     log.close()
 
+    assert trouble == f"[log] file = {tmp_path}/no/log: No such file or directory"
     assert len(read(tmp_path / "log")) == 1
+
+
+def test_at_the_start_such_a_file_is_a_bad_configuration(tmp_path):
+    with pytest.raises(ConfigError, match=r"\[log\] file = .*/no/log: No such file"):
+        HumanLog(tmp_path / "no" / "log")
 
 
 def test_a_full_disk_stops_nothing():
