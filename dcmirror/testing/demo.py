@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -206,6 +207,8 @@ class Demo:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0 when both trees are equal."""
     options = _parser().parse_args(arguments)
+    # TERM too shall leave no process behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="dcmirror-demo-", dir=options.directory))
     tree = plan(options.files, options.seed)
     screen = Screen(len(tree.final), plain=options.plain)
