@@ -105,13 +105,17 @@ def problem(key: str, value: object) -> str | None:
         return "one of " + ", ".join(f'"{choice}"' for choice in CHOICES[key])
     if key in SWITCHES and not isinstance(value, bool):
         return "true or false"
-    if key in NUMBERS and (isinstance(value, bool) or not isinstance(value, int)):
-        return "a whole number"
+    if key in NUMBERS and not _is_count(value):
+        return "a whole number, 0 or more"
     if key in TEXT | FILES and not isinstance(value, str):
         return "a string"
     if key in VERSION and version_of(value) is None:
         return 'a version, such as "3.9" or [3, 9]'
     return None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def version_of(value: object) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from dcmirror import config_kafka
+from dcmirror import config_kafka, config_kafka_pairs
 from dcmirror.config_checks import CHECKS, expectation
 from dcmirror.config_lines import Lines, line_numbers
 from dcmirror.errors import ConfigError
@@ -107,7 +107,14 @@ class Reader:
             name, text = self._indirect((*path, key), value)
             if name is not None:
                 self._client_key((*path, key), name, text, client)
+        if not self.problems:
+            self._client_pairs(path, client)
         return client
+
+    def _client_pairs(self, path: tuple[str, ...], client: dict[str, Any]) -> None:
+        for key, what in config_kafka_pairs.mistakes(client):
+            value = client[key]
+            self._expected((*path, key), value, what)
 
     def _client_key(
         self, path: tuple[str, ...], name: str, value: Any, client: dict[str, Any]
@@ -189,7 +196,10 @@ class Reader:
         self._report(path, f"[{'.'.join(tables)}] {key} = {text}: expected {what}")
 
     def _report(self, path: tuple[str, ...], text: str) -> None:
-        line = self.lines.get(path)
+        by_other_names = (
+            (*path[:-1], f"{path[-1]}{end}") for end in ("", "_file", "_env")
+        )
+        line = next((self.lines[p] for p in by_other_names if p in self.lines), None)
         place = f"{self.name}:{line}" if line else self.name
         self.problems.append((line or 0, f"{place}: {text}"))
 

@@ -232,7 +232,7 @@ def test_a_ca_file_for_kafka_that_holds_none_ends_with_4(site: Site) -> None:
     }
 
     assert site.check() == ExitStatus.BAD_CONFIGURATION
-    assert f"ssl_cafile = {junk}" in only(site)
+    assert f'ssl_cafile = "{junk}": expected a PEM file' in only(site)
 
 
 def test_a_missing_proxy_ends_with_12(site: Site) -> None:
