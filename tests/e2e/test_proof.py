@@ -208,7 +208,7 @@ def test_two_instances_share_one_mirror_and_hardly_fetch_twice(
     kafka.create_topic(topic, 3)
     contents = {}
     for number in range(count):
-        data = random.Random(number).randbytes(SIZES[number % 5])
+        data = random.Random(number).randbytes(SIZES[1 + number % 5])
         contents[f"two/f{number:04d}"] = data
         xrootd.upload(f"/exp/raw/two/f{number:04d}", data)
     mirror = tmp_path_factory.mktemp("shared-mirror")
