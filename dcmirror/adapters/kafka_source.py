@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import kafka
 from kafka import errors as kafka_errors
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
 from dcmirror.adapters.kafka_client import capture_log, consumer_settings, probe_broker
 from dcmirror.settings import Kafka
@@ -150,6 +150,7 @@ class KafkaSource:
         Raises:
             OffsetsGone, SourceTrouble, SourceBroken, SourceFatal
         """
+        self._insist_on_rejoining()
         try:
             found = self._consumer.poll(timeout_ms=seconds * 1000)
         except kafka_errors.NoOffsetForPartitionError:
@@ -164,6 +165,21 @@ class KafkaSource:
         except Exception as exc:
             raise SourceBroken(f"{type(exc).__name__}: {exc}") from exc
         return {tp.partition: records for tp, records in found.items()}
+
+    def _insist_on_rejoining(self) -> None:
+        """Go on with a rejoin that has outlived the poll it began in.
+
+        Where the leader rejoins for new partitions, kafka-python 3.0 takes the matter
+        as done once it has assigned them, though the poll may have timed out before the
+        answer: the join is never completed, heartbeats stay off, and poll spins.
+        """
+        if self._consumer.group_metadata().state == MemberState.REBALANCING:
+            self._consumer._coordinator.request_rejoin()
+
+    def is_reachable(self, seconds: float) -> bool:
+        """Whether any broker takes a connection now."""
+        servers, client = self._settings.servers, self._settings.client
+        return any(probe_broker(name, client, seconds) is None for name in servers)
 
     def pause_only(self, partitions: Collection[int]) -> None:
         """Pause exactly these of the assigned partitions."""

@@ -14,6 +14,7 @@ from dcmirror.adapters.kafka_source import (
     CommitRefused,
     KafkaSource,
     OffsetsGone,
+    SourceBroken,
     SourceError,
     SourceTrouble,
 )
@@ -47,6 +48,7 @@ class Pace:
     trouble: float = 60.0  # before a trouble is told again
     silence: float = 12.0  # without a heartbeat or an assignment
     watch: float = 2.0
+    stuck: float = 60.0  # without a heartbeat, though a broker answers
     collect: float = 60.0  # garbage, while the broker is away
     constructions: int = 20  # each failed one leaks a thread and descriptors
     settled: float = 600.0  # a consumer that worked so long was no failure
@@ -130,6 +132,8 @@ class Reader:
     def finish(self) -> bool:
         """Commit, polling on while the group rebalances, then leave the group."""
         committed = self._commit_finally()
+        if not committed:
+            self._wishes.committables = {}  # the listener need not wait for it again
         self._beat()
         return self.close(self._pace.end) and committed
 
@@ -333,6 +337,8 @@ class Reader:
         if silent < self._pace.silence:
             return ""
         text = f"no heartbeat to the broker for {silent:.0f} s"
+        if silent >= self._pace.stuck and self._source.is_reachable(self._pace.call):
+            raise SourceBroken(text)
         reason = self._source.connection_reason(since)
         return f"{text}: {reason}" if reason else text
 

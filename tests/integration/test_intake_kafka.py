@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -252,6 +254,7 @@ def test_what_was_settled_before_a_revoke_is_committed_with_it(kafka, loops, gro
     assert acknowledged[moved] == 50
 
 
+@pytest.mark.slow
 def test_broker_that_was_killed_and_comes_back_loses_nothing(
     private_kafka, loops, group
 ):
@@ -274,6 +277,7 @@ def test_broker_that_was_killed_and_comes_back_loses_nothing(
     wait_until(lambda: broker.committed(group) == {0: 40}, 30)
 
 
+@pytest.mark.slow
 def test_broker_that_is_down_at_the_start_is_waited_for(private_kafka, loops, group):
     broker = private_kafka()
     topic = broker.create_topic()
@@ -289,6 +293,7 @@ def test_broker_that_is_down_at_the_start_is_waited_for(private_kafka, loops, gr
     assert loop.told(IntakeTrouble)[-1].text == ""
 
 
+@pytest.mark.slow
 def test_frozen_broker_blocks_neither_the_owner_nor_the_end_of_the_process(
     private_kafka, loops, group
 ):
@@ -299,15 +304,47 @@ def test_frozen_broker_blocks_neither_the_owner_nor_the_end_of_the_process(
     broker.produce(topic, values(3))
     loop.settles = False
     loop.wait_for(3)
+    daemon = start_process(broker.bootstrap, topic)
     broker.freeze()
     loop.intake.committables = {(0, 1): 3}
     began = time.monotonic()
 
     loop.intake.stop(final=True)
+    told_within = time.monotonic() - began
+    loop.intake.join(30)
+    daemon.communicate(b"leave\n", timeout=10)
 
-    assert time.monotonic() - began < 0.1
-    loop.intake.join(45)
+    assert told_within < 0.1
     assert loop.told(Closed) == [Closed(committed=False)]
+    assert daemon.returncode == 0
+
+
+LEAVES_WITHOUT_CLOSING = """
+import os, sys
+sys.path.insert(0, sys.argv[3])
+from test_intake_kafka import Loop, settings_for, wait_until
+loop = Loop(settings_for(sys.argv[1], sys.argv[2], "group-leaves")).start()
+wait_until(lambda: loop.notices or loop.turn().notices, 30)
+print("ready", flush=True)
+sys.stdin.readline()
+loop.intake.stop(final=True)
+loop.intake.join(0.5)
+sys.exit(0 if loop.intake.is_alive() else 1)
+"""
+
+
+def start_process(bootstrap: str, topic: str) -> subprocess.Popen:
+    here = Path(__file__).parent
+    daemon = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", LEAVES_WITHOUT_CLOSING]
+        + [bootstrap, topic, str(here)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(here.parent)},
+    )
+    assert daemon.stdout is not None
+    assert daemon.stdout.readline() == b"ready\n"
+    return daemon
 
 
 def test_topic_that_is_created_late_is_found(kafka, loops, group):
@@ -384,6 +421,7 @@ def test_tombstones_and_big_messages_are_read(kafka, loops, group):
     assert loop.values() == [b"a", None, big, b"", b"z"]
 
 
+@pytest.mark.slow
 def test_pause_of_any_length_keeps_the_membership_and_every_record(kafka, loops, group):
     topic = kafka.create_topic()
     settings = settings_for(kafka.bootstrap, topic, group, max_poll_interval_ms=7000)
@@ -405,6 +443,7 @@ def test_pause_of_any_length_keeps_the_membership_and_every_record(kafka, loops,
     assert loop.told(Revoked) == []
 
 
+@pytest.mark.slow
 def test_loop_that_takes_nothing_does_not_starve_the_poll(kafka, loops, group):
     topic = kafka.create_topic(partitions=2)
     settings = settings_for(
@@ -544,6 +583,7 @@ def test_wrong_password_is_told_with_its_reason(kafka_tls, pki, loops):
     assert "wrong" not in trouble.text
 
 
+@pytest.mark.slow
 def test_untrusted_broker_and_missing_certificate_are_told(kafka_tls, pki, loops):
     for client, words in (
         ({}, "certificate"),

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from kafka import errors
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import (
+    ConsumerGroupMetadata,
+    MemberState,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 
 from dcmirror.adapters.kafka_source import (
     KafkaSource,
@@ -80,6 +85,10 @@ class FakeConsumer:
         self.at: dict[int, int] = {}
         self.stopped: set[int] = set()
         self._cluster = SimpleNamespace(cluster_id="cluster-1")
+        self.state = MemberState.STABLE
+        self._coordinator = SimpleNamespace(
+            request_rejoin=lambda: self.calls.append("rejoin")
+        )
 
     def make(self, **config: Any) -> FakeConsumer:
         self.config = config
@@ -112,6 +121,9 @@ class FakeConsumer:
     def subscribe(self, topics: list[str], listener: Any) -> None:
         assert topics == [TOPIC]
         self.listener = listener
+
+    def group_metadata(self) -> Any:
+        return ConsumerGroupMetadata(group_id="group", state=self.state)
 
     def poll(self, timeout_ms: float) -> dict[TopicPartition, list[Any]]:
         self.calls.append("poll")
@@ -701,6 +713,35 @@ def test_missing_heartbeats_are_told_and_so_is_their_return(bench):
     assert told == ["no heartbeat to the broker for 20 s", ""]
 
 
+def test_a_rebalance_that_outlives_a_poll_is_gone_on_with(bench):
+    """kafka-python forgets it where the leader rejoins for new partitions."""
+    bench.turn()
+    bench.consumer.state = MemberState.REBALANCING
+    bench.turn()
+    bench.consumer.state = MemberState.STABLE
+    bench.turn()
+
+    assert bench.consumer.calls == ["poll", "rejoin", "poll", "poll"]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_member_that_is_stuck_needs_another_consumer_if_a_broker_answers(
+    bench, answers
+):
+    bench.source.is_reachable = lambda seconds: answers
+    bench.consumer.group[0] = 0
+    bench.join(0)
+    bench.consumer.heartbeat_age = 70
+    bench.now += 70
+
+    if answers:
+        with pytest.raises(SourceBroken, match="no heartbeat to the broker for 70 s"):
+            bench.turn()
+    else:
+        bench.turn()
+        assert len(bench.notices(IntakeTrouble)) == 1
+
+
 def test_lag_is_what_the_log_holds_beyond_our_position(bench):
     bench.consumer.group[0] = 0
     bench.join(0)
@@ -749,7 +790,7 @@ def test_end_does_not_wait_for_a_broker_that_is_away(bench):
 
     assert not bench.reader.finish()
     assert "close" in bench.consumer.calls
-    assert len(bench.consumer.commits) == 2  # the last one, and the listener's
+    assert bench.consumer.commits == [{0: 9}]  # not by the listener again
 
 
 def test_last_commit_gives_up_after_ten_seconds(bench):
