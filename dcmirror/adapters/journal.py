@@ -10,9 +10,10 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _SYNC_LINES = 256
 _SEARCHED_BYTES = 64 * 1024 * 1024
 # Short runs leave short segments: their number has a bound of its own.
 _MOST_SEGMENTS = 2000
+
+_ID = re.compile(rb'"id": ?"([^"\\]+)"')
 
 
 class Journal:
@@ -293,26 +296,27 @@ def _remove(path: Path) -> bool:
         os.close(fd)
 
 
-def _found_in(path: Path, event_ids: Iterable[str]) -> set[str]:
+def _found_in(path: Path, event_ids: set[str]) -> set[str]:
+    """Which events a segment has in whole lines (not only speaks of)."""
     try:
         content = path.read_bytes()
     except OSError:
         return set()
-    return {name for name in event_ids if _has_event(content, name)}
+    wanted = {event_id.encode() for event_id in event_ids}
+    return {
+        match[1].decode()
+        for match in _ID.finditer(content)
+        if match[1] in wanted and _event_id_at(content, match.start()) == match[1]
+    }
 
 
-def _has_event(content: bytes, event_id: str) -> bool:
-    """Whether some whole line is the event of this id (not only speaks of it)."""
-    needle = json.dumps(event_id).encode()
-    at = content.find(needle)
-    while at >= 0:
-        start = content.rfind(b"\n", 0, at) + 1
-        end = content.find(b"\n", at)
-        body = segments.unseal(content[start:end]) if end >= 0 else None
-        if body is not None and json.loads(body).get("event", {}).get("id") == event_id:
-            return True
-        at = content.find(needle, at + 1)
-    return False
+def _event_id_at(content: bytes, at: int) -> bytes | None:
+    start = content.rfind(b"\n", 0, at) + 1
+    end = content.find(b"\n", at)
+    body = segments.unseal(content[start:end]) if end >= 0 else None
+    if body is None:
+        return None
+    return str(json.loads(body).get("event", {}).get("id")).encode()
 
 
 def _sync_directory(path: Path) -> None:

@@ -275,6 +275,21 @@ def test_spoiled_lines_are_set_aside_and_stop_nothing(bench):
     assert corrupt.read_bytes().startswith(b'{"n": 7')
 
 
+def test_every_line_is_shipped_or_counted_as_dropped(bench):
+    small = Journal(bench.journal_directory, 16384, 2048)
+    for n in range(0, 2000, 5):
+        write(small, range(n, n + 5))
+    logger = bench.start()
+    wait_until(bench.is_caught_up(1999))
+
+    assert bench.stop(logger) == 0
+    shipped = bench.exported()
+    assert small.dropped > 0
+    assert shipped == list(range(small.dropped, 2000))
+    assert checkpoints.load(bench.checkpoint).missed > 0
+    small.close()
+
+
 def test_segments_that_went_unread_are_counted(bench):
     journal = bench.journal(segment_bytes=64)
     for n in range(5):
