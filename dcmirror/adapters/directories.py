@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 from dcmirror.adapters import linux
@@ -18,6 +19,7 @@ from dcmirror.errors import UnsafePathError
 
 # An empty component, "." or "..", or a NUL.
 _NOT_PLAIN = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
+_ROOT_SECONDS = 0.05  # how long a replaced root may go unnoticed
 _MAX_PROVED = 100_000
 _UNSAFE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.ENAMETOOLONG})
 
@@ -33,6 +35,7 @@ class MirrorTree:
         self._path = str(root)
         self._mode = directory_mode
         self._root: OpenDirectory | None = None
+        self._root_until = 0.0
         self._has_openat2 = True
         # Directories whose entry in their parent is known to be on disk.
         self._proved: set[str] = set()
@@ -117,7 +120,14 @@ class MirrorTree:
                 self._has_openat2 = False
         return _walk(root_fd, path, flags)
 
+    def forget_root(self) -> None:
+        """Look for the root anew at the next use: it may have been replaced."""
+        self._root_until = 0.0
+
     def _current_root(self) -> OpenDirectory:
+        now_s = time.monotonic()
+        if self._root is not None and now_s < self._root_until:
+            return self._root
         try:
             now = os.stat(self._path)
         except FileNotFoundError as error:
@@ -127,6 +137,7 @@ class MirrorTree:
         root = self._root
         if root is None or root.identity != (now.st_dev, now.st_ino):
             root = self._root = OpenDirectory(self._path)
+        self._root_until = now_s + _ROOT_SECONDS
         return root
 
 

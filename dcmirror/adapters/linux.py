@@ -20,6 +20,7 @@ _F_SETPIPE_SZ = 1031
 _SYS_OPENAT2 = 437  # the same on every architecture we can meet
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
+_RENAME_NOREPLACE = 1
 
 _MAGIC_NETWORK = {
     0x6969: "nfs",
@@ -141,6 +142,27 @@ def open_beneath(directory_fd: int, path: str, flags: int) -> int:
             raise NotImplementedError("openat2")
         if code not in (errno.EINTR, errno.EAGAIN):
             raise OSError(code, os.strerror(code), path)
+
+
+def rename_new(directory_fd: int, old: str, new: str) -> None:
+    """Rename within a directory, but never over something that is there.
+
+    Raises:
+        FileExistsError: ``new`` exists.
+        NotImplementedError: this file system cannot tell.
+    """
+    result = _libc.renameat2(
+        directory_fd,
+        os.fsencode(old),
+        directory_fd,
+        os.fsencode(new),
+        _RENAME_NOREPLACE,
+    )
+    if result != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise NotImplementedError("renameat2")
+        raise OSError(code, os.strerror(code), old, None, new)
 
 
 @functools.cache

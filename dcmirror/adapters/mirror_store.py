@@ -89,13 +89,10 @@ class MirrorStore:
         parent, _ = split(relative)
         self._learn_root()
         for _ in range(_TRIES):
-            directory_fd, made = self._open_or_make(parent)
             try:
-                return self._claim_in(directory_fd, relative, expected, made)
-            except FileNotFoundError:  # the directory was removed under us
-                continue
-            finally:
-                os.close(directory_fd)
+                return self._claim(parent, relative, expected)
+            except FileNotFoundError:  # the directory, or the root, was removed
+                self.tree.forget_root()
         raise PartBusy(f"somebody keeps removing the directory of {relative!r}")
 
     def digest_steps(self, relative: str, expected: Look) -> Iterator[int]:
@@ -224,9 +221,17 @@ class MirrorStore:
         self._knows_root = True
 
     def _open_or_make(self, parent: str) -> tuple[int, tuple[str, ...]]:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return self.tree.open(parent), ()
-        return self.tree.make(parent)
+        except FileNotFoundError:
+            return self.tree.make(parent)
+
+    def _claim(self, parent: str, relative: str, expected: Look) -> Part:
+        directory_fd, made = self._open_or_make(parent)
+        try:
+            return self._claim_in(directory_fd, relative, expected, made)
+        finally:
+            os.close(directory_fd)
 
     def _claim_in(
         self, directory_fd: int, relative: str, expected: Look, made: tuple[str, ...]

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dcmirror.adapters.directories import MirrorTree, split
+from dcmirror.adapters.directories import MirrorTree
 from dcmirror.adapters.looks import Identity, Look, identity_at, look_at, set_attribute
 from dcmirror.core import marks
 from dcmirror.core.marks import Mark
@@ -62,7 +62,7 @@ class Part:
     ) -> None:
         self._tree = tree
         self.relative = relative
-        self.parent, self.name = split(relative)
+        self.parent, _, self.name = relative.rpartition("/")
         self.part_name = opened.name
         self.fd = opened.fd
         self.identity = opened.identity
@@ -110,21 +110,23 @@ class Part:
         return mark
 
     def rename_in(
-        self, directory_fd: int, rename: Callable[[int, str, str], None]
+        self, directory_fd: int, rename: Callable[[int, str, str, bool], None]
     ) -> bool:
         """Give the part its final name; False if the world has changed since the claim.
 
         Changed is: the part's path is no longer the open file, or the final name is no
-        longer what ``look`` saw.
+        longer what ``look`` saw.  ``rename`` takes directory, old name, new name and
+        whether to replace; if not, it raises FileExistsError.
         """
         if not self.is_at(directory_fd, self.part_name):
             return False
+        replace = self.expected.exists
         try:
-            if look_at(directory_fd, self.name) != self.expected:
+            if replace and look_at(directory_fd, self.name) != self.expected:
                 return False
-        except UnsafePathError:
+            rename(directory_fd, self.part_name, self.name, replace)
+        except (UnsafePathError, FileExistsError):
             return False
-        rename(directory_fd, self.part_name, self.name)
         return True
 
     def is_at(self, directory_fd: int, name: str) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dcmirror.adapters import linux
+from dcmirror.adapters.looks import identity_at
 from dcmirror.adapters.mirror_store import MirrorStore, Part
 from dcmirror.core.marks import Mark
 from dcmirror.errors import UnsafePathError
@@ -55,8 +56,14 @@ class Published:
     mark: Mark | None = None
 
 
-def _rename(directory_fd: int, old: str, new: str) -> None:
-    os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+def _rename(directory_fd: int, old: str, new: str, replace: bool) -> None:
+    if not replace:
+        try:
+            return linux.rename_new(directory_fd, old, new)
+        except NotImplementedError:  # NFS: the best there is
+            if identity_at(directory_fd, new) is not None:
+                raise FileExistsError(new) from None
+    return os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class DurabilityCalls:
 
     fsync: Callable[[int], None] = os.fsync
     syncfs: Callable[[int], None] = linux.syncfs
-    rename: Callable[[int, str, str], None] = _rename
+    rename: Callable[[int, str, str, bool], None] = _rename
 
 
 @dataclass(slots=True, eq=False)

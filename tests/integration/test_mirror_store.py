@@ -28,6 +28,7 @@ from dcmirror.core import marks
 from dcmirror.core.checksums import adler32
 from dcmirror.errors import UnsafePathError
 from dcmirror.processes.publisher import Published, Publisher
+from helpers import wait_until
 from store_children import (
     TAG,
     finish,
@@ -379,9 +380,20 @@ def test_a_root_replaced_meanwhile_is_noticed(tmp_path: Path) -> None:
     root.rename(tmp_path / "old")
     root.mkdir()
 
-    assert store.look("a/one") == ABSENT
+    wait_until(lambda: store.look("a/one") == ABSENT, what="the new root is seen")
     assert publish(store, "a/two", b"x").error is None
     assert names_below(root) == ["a", "a/two"]
+
+
+def test_a_root_that_goes_away_is_trouble_at_the_destination(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    store = make_store(tmp_path / "mirror")
+    store.claim("a/file", ABSENT).discard()
+    (tmp_path / "mirror/a").rmdir()
+    (tmp_path / "mirror").rmdir()
+
+    with pytest.raises(OSError, match="mirror directory is not there"):
+        store.claim("a/file", ABSENT)
 
 
 def test_a_missing_root_is_trouble_at_the_destination_until_it_comes(

@@ -45,10 +45,10 @@ class Recorder:
         self._tell("syncfs", str(self.root))
         linux.syncfs(fd)
 
-    def rename(self, directory_fd: int, old: str, new: str) -> None:
+    def rename(self, directory_fd: int, old: str, new: str, replace: bool) -> None:
         directory = os.readlink(f"/proc/self/fd/{directory_fd}")
         self._tell("rename", f"{directory}/{new}")
-        os.rename(old, new, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        DurabilityCalls().rename(directory_fd, old, new, replace)
 
     def _tell(self, call: str, path: str) -> None:
         relative = os.path.relpath(path, self.root)
@@ -218,6 +218,17 @@ def test_sync_file_treats_each_file_by_itself(
     assert [result.error for result in results] == [None] * 10
 
 
+def test_parts_can_be_published_in_the_callers_thread(
+    store: MirrorStore, tmp_path: Path
+) -> None:
+    publisher = Publisher(store, sync="none")
+    publisher.publish_now([finish(store, f"d/{n}", b"x") for n in range(3)])
+
+    assert len(publisher.take_results()) == 3
+    assert files_below(tmp_path) == ["d/0", "d/1", "d/2"]
+    publisher.close()
+
+
 def test_sync_none_syncs_nothing(
     store: MirrorStore, recorder: Recorder, tmp_path: Path
 ) -> None:
@@ -282,6 +293,30 @@ def test_one_bad_part_does_not_harm_its_group(
     assert len(files_below(tmp_path)) == 8
 
 
+@pytest.fixture(params=["renameat2", "rename"])
+def any_file_system(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that can refuse to replace, and one, such as NFS, that cannot."""
+    if request.param == "rename":
+
+        def missing(*_: object) -> None:
+            raise NotImplementedError
+
+        monkeypatch.setattr(linux, "rename_new", missing)
+
+
+@pytest.mark.usefixtures("any_file_system")
+def test_a_new_name_is_published(
+    store: MirrorStore, recorder: Recorder, tmp_path: Path
+) -> None:
+    (result,) = publish_group(store, recorder, [finish(store, "file", b"ours")])
+
+    assert (result.changed, result.error) == (False, None)
+    assert (tmp_path / "file").read_bytes() == b"ours"
+
+
+@pytest.mark.usefixtures("any_file_system")
 def test_a_name_that_appeared_meanwhile_is_kept(
     store: MirrorStore, recorder: Recorder, tmp_path: Path
 ) -> None:
