@@ -16,7 +16,7 @@ class RemoteDCache:
     Args:
         directory: where it makes its certificates.
         bootstrap: Kafka brokers it publishes to, on ``topic``.
-        options: more of its command line's, by name: ``mode="billing"``.
+        options: more of its command line's: ``mode="billing", plain_pools=True``.
     """
 
     def __init__(
@@ -30,7 +30,9 @@ class RemoteDCache:
         if bootstrap:
             arguments += ["--bootstrap", bootstrap]
         for name, value in options.items():
-            arguments += [f"--{name.replace('_', '-')}", str(value)]
+            arguments.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                arguments.append(str(value))
         self._process = LineProcess("dcmirror.testing.fake_dcache", *arguments)
         where: dict[str, str] = self._process.greeting
         self.door_url = where["door_url"]

@@ -41,8 +41,11 @@ class FakeDCache(Uploader):
         demand_certificate: False: a client without one gets 401, not a TLS alert.
         mover_slots: movers at a time in each pool; None: any number.
         mover_seconds: how long a GET waits for one, then 500.
+        connect_seconds: how long a mover waits for its client, then it gives up.
         relays: the door sends the data itself.
         blocks: three authentication errors block everybody for 20 s (429).
+        port: of the door; 0: any.
+        clock: of events, of Last-Modified and of movers.
     """
 
     def __init__(

@@ -25,8 +25,9 @@ class Door:
 
     Args:
         site: the dCache it is a door of.
-        url: the door's own base URL, known once it listens.
-        pool_urls: base URLs by pool name.
+        url: the door's own base URL.
+        pool_url: base URL of a pool, by its name.
+        refused_url: where nobody listens.
         allowed: whether a client name is mapped to a user.
         redirects: False: relays the data itself (``webdav.redirect.on-read``).
         mover_seconds: how long a GET waits for a free mover.

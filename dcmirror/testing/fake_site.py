@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
@@ -48,7 +48,7 @@ class RequestLog:
         self._number = 0
         self._lock = threading.Lock()
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[RequestSeen]:
         return iter(self.all())
 
     def all(self) -> list[RequestSeen]:

@@ -12,6 +12,7 @@ import pytest
 
 from contracts.door import connected, exchange
 from dcmirror.testing.fake_client import RemoteDCache
+from dcmirror.testing.lines import CallFailed
 from dcmirror.testing.pki import Pki
 from door_client import Client, Events, Make
 
@@ -245,3 +246,11 @@ def test_process_of_its_own_serves_counts_and_leaves(tmp_path: Path) -> None:
         assert remote.counters()["door HEAD 404"] == 1
         assert remote.files() == {f"{remote.root}/a": stored}
         assert [seen["who"] for seen in remote.requests("HEAD")] == [remote.user_dn]
+
+
+def test_process_of_its_own_says_what_it_cannot_do(tmp_path: Path) -> None:
+    with RemoteDCache(tmp_path, plain_pools=True) as remote:
+        with pytest.raises(CallFailed, match="no-such-fault"):
+            remote.add_fault("no-such-fault")
+
+        assert remote.fired() == {}
