@@ -76,7 +76,12 @@ class ChildrenDyingError(DcmirrorError):
 
 
 class BooksError(DcmirrorError):
-    """Catalogue, spans or failed.csv cannot be written: a hold, until they can be."""
+    """Catalogue, spans or failed.csv cannot be written: a hold, until they can be.
+
+    At the start it ends the command.
+    """
+
+    exit_status = ExitStatus.DIRECTORY
 
 
 class EventDecodeError(DcmirrorError):

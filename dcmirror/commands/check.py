@@ -14,6 +14,7 @@ from dcmirror.adapters.state_directory import resolve
 from dcmirror.commands.check_local import (
     check_cas,
     check_failed_csv,
+    check_files,
     check_mirror,
     check_proxy,
     check_state,
@@ -117,4 +118,5 @@ def _books(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
         yield fail("state directory", ExitStatus.DIRECTORY, str(error))
         return
     yield from check_state(state, settings.journal.max_bytes)
+    yield from check_files(settings)
     yield check_failed_csv(settings.local.failedtasksfile or state / "failed.csv")

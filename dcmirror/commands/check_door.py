@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dcmirror.adapters.curl_probe import ProbeAnswer, Prober
 from dcmirror.commands.check_report import Finding, fail, ok, size, warn
@@ -14,6 +14,10 @@ from dcmirror.errors import ExitStatus, UnsafePathError
 from dcmirror.settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RESETS = frozenset(
+    {diagnosis.CURL_TLS_CONNECT, diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE}
+)
+_MORE_TRIES = 4
 _REMEDIES = {
     401: "have this proxy's identity (or VO) mapped to a user of the source",
     403: "have that user given the right to read there",
@@ -39,7 +43,7 @@ def _paths(settings: Settings) -> PathMap:
 
 def ask_folder(url: str, prober: Prober) -> Finding:
     """What the door says of a directory."""
-    answer = prober.propfind(url)
+    answer = _patiently(lambda: prober.propfind(url))
     milliseconds = round(answer.seconds * 1000)
     if answer.curl_code:
         return _unreachable("door", url, answer)
@@ -50,6 +54,16 @@ def ask_folder(url: str, prober: Prober) -> Finding:
         text = f"{url}: answers, but does no PROPFIND (status {status})"
         return warn("door", text, "name a file with --file to see more")
     return _refused("door", url, status)
+
+
+def _patiently(ask: Callable[[], ProbeAnswer]) -> ProbeAnswer:
+    """Ask again when a reset may have swallowed the alert that says what is wrong."""
+    answer = ask()
+    for _ in range(_MORE_TRIES):
+        if answer.curl_code not in _RESETS or "alert" in answer.message:
+            break
+        answer = ask()
+    return answer
 
 
 def _refused(name: str, url: str, status: int) -> Finding:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dcmirror.adapters.credentials import ProxyInfo, read_ca_directory, read_proxy
 from dcmirror.adapters.directory_probe import DirectoryState, look_at
+from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.commands.check_report import Finding, duration, fail, ok, size, warn
-from dcmirror.errors import CredentialError, ExitStatus
+from dcmirror.errors import CredentialError, DcmirrorError, ExitStatus
 from dcmirror.settings import Settings
 
 _SOON = 3600.0
@@ -149,16 +150,35 @@ def _unusable(name: str, state: DirectoryState, key: str) -> Finding:
     return fail(name, ExitStatus.DIRECTORY, text, remedy)
 
 
-def check_failed_csv(path: Path) -> Finding:
-    """Where failures go, and whether there are any."""
-    from dcmirror.adapters.failed_csv import FailedCsv
-    from dcmirror.errors import BooksError, ConfigError, LockedError
+def check_files(settings: Settings) -> Iterator[Finding]:
+    """Whether the files that the configuration names could be written."""
+    places = {
+        "[local] failedtasksfile": settings.local.failedtasksfile,
+        "[log] file": settings.log.file,
+        "[journal] export": settings.journal.export,
+    }
+    for key, path in places.items():
+        trouble = None if path is None else _trouble_beside(path)
+        if trouble is not None:
+            text = f"{path}: {trouble.strerror}"
+            remedy = "it must be in a directory that exists and that we may write to"
+            yield fail(key, ExitStatus.BAD_CONFIGURATION, text, remedy)
 
+
+def _trouble_beside(path: Path) -> OSError | None:
+    state = look_at(path.parent)
+    if state.is_missing:
+        return OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return state.trouble
+
+
+def check_failed_csv(path: Path) -> Finding:
+    """Whether there are failures."""
     if not path.exists():
         return ok("failed.csv", f"{path}: no failures yet")
     try:
         rows, torn = FailedCsv(path).read()
-    except (ConfigError, BooksError, LockedError) as error:
+    except DcmirrorError as error:
         return warn("failed.csv", str(error), "watch moves it aside")
     text = f"{path}: {len(rows)} rows" + (f", {torn} torn" if torn else "")
     if rows:

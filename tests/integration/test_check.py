@@ -257,7 +257,7 @@ def test_an_expired_proxy_ends_with_12_at_the_door_too(site: Site, pki: Pki) -> 
     assert site.check() == ExitStatus.CREDENTIAL
     proxy, door = site.bad_lines()
     assert proxy.endswith(f"{pki.user_dn}: expired 2 min ago; make a new one")
-    assert "certificate expired" in door
+    assert "alert certificate expired" in door or "reset by peer" in door
 
 
 def test_a_proxy_that_soon_expires_is_a_warning(site: Site, pki: Pki) -> None:
@@ -471,6 +471,21 @@ def test_a_file_system_without_attributes_is_a_warning(
 
     assert site.check() == ExitStatus.DONE
     assert "without user attributes" in only(site)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [("local", "failedtasksfile"), ("log", "file"), ("journal", "export")],
+)
+def test_a_file_in_a_directory_that_is_not_there_ends_with_4(
+    site: Site, table: str, key: str
+) -> None:
+    site.values.setdefault(table, {})[key] = "/nonexistent/x"
+
+    assert site.check() == ExitStatus.BAD_CONFIGURATION
+    assert only(site).startswith(
+        f"FAIL  [{table}] {key}: /nonexistent/x: No such file or directory"
+    )
 
 
 def test_rows_in_failed_csv_are_a_warning_and_another_file_too(site: Site) -> None:
