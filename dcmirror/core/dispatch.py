@@ -65,7 +65,20 @@ class Seat:
     number: int
     streams: int
     tasks: dict[str, Entry]
+    large: int = 0  # how many of them are not small
     is_alone: bool = False  # runs a suspect: nothing else goes there
+
+    def take(self, entry: Entry) -> None:
+        """A job is handed to it."""
+        self.tasks[entry.job.task] = entry
+        self.large += not entry.is_small
+        self.is_alone = entry.is_suspect
+
+    def drop(self, entry: Entry) -> None:
+        """It has that job no longer."""
+        if self.tasks.pop(entry.job.task, None) is not None:
+            self.large -= not entry.is_small
+            self.is_alone = self.is_alone and bool(self.tasks)
 
     def room(self) -> int:
         """How many more jobs it may be given now."""
@@ -74,9 +87,7 @@ class Seat:
         free = self.streams - len(self.tasks)
         if free > 0:
             return free
-        if all(entry.is_small for entry in self.tasks.values()):
-            return SMALL_AHEAD - len(self.tasks)
-        return 0
+        return 0 if self.large else SMALL_AHEAD - len(self.tasks)
 
 
 class Dispatcher:
@@ -94,6 +105,7 @@ class Dispatcher:
         self._waiting: list[tuple[float, int, str]] = []
         self._order = 0
         self.short_of = 0.0
+        self.needs = 0
         self._counts = dict.fromkeys(State, 0)
 
     def __repr__(self) -> str:
@@ -203,8 +215,7 @@ class Dispatcher:
         seat = self._seats.get(entry.worker)
         entry.worker = None
         if seat is not None:
-            seat.tasks.pop(entry.job.task, None)
-            seat.is_alone = seat.is_alone and bool(seat.tasks)
+            seat.drop(entry)
 
     # -- what becomes of an attempt -----------------------------------------------
 
@@ -284,15 +295,15 @@ class Dispatcher:
         """Jobs for each worker that has room, with the worker's number.
 
         ``space`` is how many bytes the destination can still take; at the first job
-        that is larger, handing out ends and ``short_of`` says what was missing.
+        that is larger (``needs``), handing out ends; ``short_of`` says what was missing.
         """
         chosen: list[tuple[Entry, int]] = []
-        self.short_of = 0.0
+        self.short_of, self.needs = 0.0, 0
         while (pair := self._next_pair()) is not None:
             entry, seat = pair
             size = entry.job.size or 0
             if size > space:
-                self.short_of = size - space
+                self.short_of, self.needs = size - space, size
                 break
             space -= size
             self._give(entry, seat, now)
@@ -350,8 +361,7 @@ class Dispatcher:
         self._suspects.pop(entry.job.task, None)
         self._move(entry, State.OUT)
         entry.worker, entry.handed_out_at = seat.number, now
-        seat.tasks[entry.job.task] = entry
-        seat.is_alone = entry.is_suspect
+        seat.take(entry)
 
 
 def _lane_order(entry: Entry) -> tuple[float, int]:
