@@ -174,7 +174,7 @@ class KafkaLog(logging.Handler):
     lines ten times a second.
     """
 
-    def __init__(self, keep: int = 50) -> None:
+    def __init__(self, keep: int = 200) -> None:
         super().__init__(logging.WARNING)
         self._lines: deque[tuple[float, str, str]] = deque(maxlen=keep)
 
@@ -196,7 +196,7 @@ class KafkaLog(logging.Handler):
     def reason(self, moment: float) -> str | None:
         """The most telling line about connections since ``moment``."""
         lines = self.since(moment, "kafka.net")
-        telling = [line for line in lines if _is_telling(_plain(line))]
+        telling = [line for line in lines if _is_telling(line)]
         return _plain((telling or lines)[-1]) if lines else None
 
 
@@ -208,6 +208,13 @@ def _is_telling(line: str) -> bool:
 def _plain(line: str) -> str:
     """Without the library's own names of its connection objects."""
     return line.rpartition(">: ")[2] or line
+
+
+def connection_hint(client: Mapping[str, Any], reason: str) -> str:
+    """The reason, and what it may mean where the broker does not say more."""
+    if "disconnected" in reason and client.get("sasl_mechanism"):
+        return f"{reason}; a SASL authentication that is refused may end so too"
+    return reason
 
 
 def capture_log() -> KafkaLog:

@@ -14,7 +14,12 @@ import kafka
 from kafka import errors as kafka_errors
 from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
-from dcmirror.adapters.kafka_client import capture_log, consumer_settings, probe_broker
+from dcmirror.adapters.kafka_client import (
+    capture_log,
+    connection_hint,
+    consumer_settings,
+    probe_broker,
+)
 from dcmirror.settings import Kafka
 
 
@@ -132,7 +137,8 @@ class KafkaSource:
         try:
             self._consumer = consumer_class(**consumer_settings(settings, client_id))
         except kafka_errors.KafkaError as exc:
-            raise self._sorted(exc, self._log.reason(began)) from exc
+            reason = self.connection_reason(began)
+            raise self._sorted(exc, reason) from exc
         except (OSError, ValueError, TypeError, AssertionError) as exc:
             raise SourceFatal(f"[kafka.client]: {exc}") from exc
         listener = _Listener(self._consumer, settings.topic, events)
@@ -234,7 +240,7 @@ class KafkaSource:
 
     def connection_reason(self, since: float) -> str:
         """What kafka-python's log said of connections since then (monotonic)."""
-        return self._log.reason(since) or ""
+        return connection_hint(self._settings.client, self._log.reason(since) or "")
 
     def topic_reason(self, since: float) -> str:
         """What kafka-python's log said of the topic since then: that it is missing."""
@@ -264,7 +270,7 @@ class KafkaSource:
     def _tp(self, partition: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, partition)
 
-    def _sorted(self, exc: Exception, reason: str | None = None) -> SourceError:
+    def _sorted(self, exc: Exception, reason: str = "") -> SourceError:
         """The error of ours that says what can be done about ``exc``."""
         cause = exc.args[0] if exc.args else None
         for fatal, text in _FATAL.items():

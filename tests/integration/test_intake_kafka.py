@@ -336,8 +336,10 @@ sys.exit(0 if loop.intake.is_alive() else 1)
 def start_process(bootstrap: str, topic: str) -> subprocess.Popen:
     here = Path(__file__).parent
     daemon = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", LEAVES_WITHOUT_CLOSING]
-        + [bootstrap, topic, str(here)],
+        [
+            *(sys.executable, "-W", "ignore", "-c", LEAVES_WITHOUT_CLOSING),
+            *(bootstrap, topic, str(here)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(here.parent)},

@@ -702,6 +702,7 @@ def test_retriable_errors_of_poll_are_told_once_and_reading_goes_on(bench):
 def test_missing_heartbeats_are_told_and_so_is_their_return(bench):
     bench.consumer.group[0] = 0
     bench.join(0)
+    bench.source.connection_reason = lambda since: "refused"
     bench.consumer.heartbeat_age = 20
     bench.now += 30
     bench.turn()
@@ -710,7 +711,7 @@ def test_missing_heartbeats_are_told_and_so_is_their_return(bench):
     bench.turn()
 
     told = [notice.text for notice in bench.notices(IntakeTrouble)]
-    assert told == ["no heartbeat to the broker for 20 s", ""]
+    assert told == ["no heartbeat to the broker for 20 s: refused", ""]
 
 
 def test_a_rebalance_that_outlives_a_poll_is_gone_on_with(bench):
