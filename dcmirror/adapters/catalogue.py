@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dcmirror.adapters import catalogue_schema, catalogue_spans
+from dcmirror.adapters import catalogue_positions, catalogue_schema, catalogue_spans
+from dcmirror.adapters.catalogue_positions import Position
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.ledger import Span
 from dcmirror.errors import BooksError
+
+__all__ = ["Catalogue", "OutboxLine", "Position", "SettleBatch"]
 
 _BUSY_SECONDS = 10.0
 _NAMES_PER_QUERY = 500
@@ -25,19 +28,6 @@ _COPY_COLUMNS = (
     "relative, path, pnfsid, size, adler32, verified, mtime_ns, copied_at, "
     'event_time, topic, "partition", "offset"'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where an epoch of a partition stands: committable, and taken by the broker.
-
-    ``honours_from`` is the oldest epoch whose spans are part of the same history.
-    """
-
-    epoch: int
-    committable: int
-    acknowledged: int
-    honours_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +125,7 @@ class Catalogue:
             )
             catalogue_spans.merge(database, batch.spans)
             for (topic, partition), position in (batch.positions or {}).items():
-                _store_position(database, topic, partition, position)
+                catalogue_positions.store(database, topic, partition, position)
             database.executemany(
                 "DELETE FROM outbox WHERE event_id = ?",
                 ((event_id,) for event_id in batch.delivered),
@@ -155,10 +145,10 @@ class Catalogue:
         moved it, or the topic is a new one: the history begins anew with this epoch.
         """
         with self._writing() as database:
-            old = _position(database, topic, partition)
-            if old is None or not _is_ours(old, committed):
+            old = catalogue_positions.load(database, topic, partition)
+            if old is None or not old.may_have_given(committed):
                 fresh = Position(epoch, start, start, honours_from=epoch)
-                _store_position(database, topic, partition, fresh)
+                catalogue_positions.store(database, topic, partition, fresh)
                 return []
             ranges = catalogue_spans.ranges_above(
                 database, topic, partition, start, old.honours_from
@@ -167,23 +157,23 @@ class Catalogue:
                 ranges[0][1] + 1 if ranges and ranges[0][0] <= start else start
             )
             kept = Position(epoch, settled_up_to, start, old.honours_from)
-            _store_position(database, topic, partition, kept)
+            catalogue_positions.store(database, topic, partition, kept)
             return ranges
 
     def position(self, topic: str, partition: int) -> Position | None:
         """The last stored position of a partition."""
         with self._reading() as database:
-            return _position(database, topic, partition)
+            return catalogue_positions.load(database, topic, partition)
 
     def honoured_spans(
         self, topic: str, partition: int, committed: int | None
     ) -> list[tuple[int, int]]:
         """What ``assign`` would honour, without beginning an epoch."""
         with self._reading() as database:
-            position = _position(database, topic, partition)
+            position = catalogue_positions.load(database, topic, partition)
             if position is None or committed is None:
                 return []
-            if not _is_ours(position, committed):
+            if not position.may_have_given(committed):
                 return []
             return catalogue_spans.ranges_above(
                 database, topic, partition, committed, position.honours_from
@@ -313,44 +303,6 @@ def _copy_of(row: Sequence[object]) -> CopyRecord:
     values = list(row)
     values[5] = bool(values[5])
     return CopyRecord(*values)  # type: ignore[arg-type]
-
-
-def _is_ours(position: Position, committed: int | None) -> bool:
-    if committed is None:
-        return False
-    return position.acknowledged <= committed <= position.committable
-
-
-def _position(
-    database: sqlite3.Connection, topic: str, partition: int
-) -> Position | None:
-    row = database.execute(
-        "SELECT epoch, committable, acknowledged, honours_from FROM positions "
-        'WHERE topic = ? AND "partition" = ?',
-        (topic, partition),
-    ).fetchone()
-    return None if row is None else Position(*row)
-
-
-def _store_position(
-    database: sqlite3.Connection, topic: str, partition: int, position: Position
-) -> None:
-    # Only ``assign`` knows honours_from; a settle leaves it as it is.
-    database.execute(
-        'INSERT INTO positions (topic, "partition", epoch, committable, acknowledged, '
-        "honours_from) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-        "epoch = excluded.epoch, committable = excluded.committable, "
-        "acknowledged = excluded.acknowledged, "
-        "honours_from = max(positions.honours_from, excluded.honours_from)",
-        (
-            topic,
-            partition,
-            position.epoch,
-            position.committable,
-            position.acknowledged,
-            position.honours_from,
-        ),
-    )
 
 
 def _chunks(names: Iterable[str], size: int) -> Iterator[list[str]]:

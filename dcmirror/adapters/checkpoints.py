@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcmirror.adapters.durable import sync_directory
 from dcmirror.adapters.segments import Segment
 
 _VERSION = 1
@@ -67,12 +68,4 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         os.fsync(file.fileno())
     os.rename(temporary, path)
     with suppress(OSError):
-        _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_directory(path.parent)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dcmirror.adapters import locks
+from dcmirror.adapters.durable import sync_directory, write_all
 from dcmirror.core.failed_rows import (
     COLUMNS,
     HEADER,
@@ -135,7 +136,7 @@ class FailedCsv:
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
             target = _free_name(f"{self.path}.not-ours-{stamp}")
             os.rename(self.path, target)
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
             return target
         return None
 
@@ -206,7 +207,7 @@ class FailedCsv:
             size = os.fstat(fd).st_size
             is_torn = os.pread(fd, 1, max(size - 1, 0)) != b"\n"
             try:
-                _write_all(fd, (("\n" if is_torn else "") + text).encode())
+                write_all(fd, (("\n" if is_torn else "") + text).encode())
                 os.fsync(fd)
             except OSError:
                 # The caller tries the batch again: half of it must not stay.
@@ -222,7 +223,7 @@ class FailedCsv:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(self.torn_path, flags, _MODE)
         try:
-            _write_all(fd, b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines))
+            write_all(fd, b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -248,7 +249,7 @@ class FailedCsv:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
 
 def _widest(columns: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -271,23 +272,9 @@ def _take_after(fd: int, status: os.stat_result) -> None:
     os.fchmod(fd, status.st_mode & 0o7777)
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def _free_name(wanted: str) -> Path:
     target, number = Path(wanted), 1
     while target.exists():
         number += 1
         target = Path(f"{wanted}-{number}")
     return target
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from dcmirror.adapters.durable import write_all
+
 
 @dataclass(frozen=True, slots=True)
 class ShippedLine:
@@ -81,10 +83,8 @@ class FileSink:
         """Append, wholly or not at all."""
         self._follow()
         size = os.fstat(self._fd).st_size
-        rest = memoryview(b"".join(line.body + b"\n" for line in lines))
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            write_all(self._fd, b"".join(line.body + b"\n" for line in lines))
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._fd, size)

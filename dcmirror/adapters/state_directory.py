@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from dcmirror.adapters.durable import sync_directory
 from dcmirror.adapters.linux import network_file_system
 from dcmirror.errors import DirectoryError
 from dcmirror.settings import Settings
@@ -145,8 +146,4 @@ def _write_tag(path: Path, name: Path) -> None:
     finally:
         os.close(fd)
         temporary.unlink()
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path)

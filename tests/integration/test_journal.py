@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from dcmirror.adapters import checkpoints, journal, segments
+from dcmirror.adapters import checkpoints, journal, journal_space, segments
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal import Journal
 from dcmirror.errors import BooksError
@@ -151,7 +151,7 @@ def test_what_was_not_shipped_goes_last_and_is_counted(make):
 
 
 def test_many_short_runs_do_not_leave_segments_without_end(make, monkeypatch):
-    monkeypatch.setattr(journal, "_MOST_SEGMENTS", 10)
+    monkeypatch.setattr(journal_space, "_MOST_SEGMENTS", 10)
     for n in range(30):
         run = make(started_at=n)
         run.append([line(n)])
