@@ -167,7 +167,8 @@ class WatchHooks:
         level = log_level(fresh, self._options.verbosity)
         if trouble := self._room.log.reopen(fresh.log.file, level):
             story.note(trouble, level="error")
-        self._room.engine.plan = engine_plan(fresh, suspects_source=True)
+        plan = engine_plan(fresh, suspects_source=True)
+        self._room.engine.replan(plan, time.monotonic())
         self._feed.reception.planner = planner
         self._settings = fresh
         story.note(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")

@@ -27,7 +27,7 @@ from dcmirror.core.paths import PathMap
 from dcmirror.core.plan import Planner
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.processes.engine import Engine, EnginePlan
-from dcmirror.processes.fleet import Fleet, Post
+from dcmirror.processes.fleet import LONGEST_SILENCE, Fleet, Post
 from dcmirror.processes.logger import LoggerBoot, logger_main
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
@@ -36,6 +36,9 @@ from dcmirror.settings import Settings
 
 _MOST_WORKERS = 4
 _LEVELS = ("error", "warning", "info", "debug")
+# For tests of the real command, whose patience is shorter than an operator's.
+_PROBE_SCALE = "DCMIRROR_TEST_PROBE_SCALE"
+_SILENCE = "DCMIRROR_TEST_SILENCE_SECONDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def assemble(
     engine = Engine(
         engine_plan(settings, suspects_source=ledgers is not None),
         Dispatcher(),
-        HoldBook(door_of(settings)),
+        HoldBook(door_of(settings), scale=_test_number(_PROBE_SCALE, 1.0)),
         settler,
         story,
         catalogue.lookup,
@@ -140,8 +143,16 @@ def assemble(
     proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
     posts = worker_posts(settings, state.tag, proxy, downloads)
     posts.append(logger_post(settings, state))
-    fleet = Fleet(posts, state.children_lock(command))
+    fleet = Fleet(
+        posts,
+        state.children_lock(command),
+        longest_silence=_test_number(_SILENCE, LONGEST_SILENCE),
+    )
     return EngineRoom(engine, fleet, catalogue, journal, log, proxy)
+
+
+def _test_number(name: str, default: float) -> float:
+    return float(os.environ.get(name, default))
 
 
 def worker_posts(

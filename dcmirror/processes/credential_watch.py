@@ -37,6 +37,7 @@ class CredentialWatch:
         self._engine = engine
         self._tell_workers = tell_workers
         self._seen: tuple[int, int] | None = None
+        self._has_looked = False
         self._error: str | None = "not read yet"
         self._is_ours = False
         self._warned_at = float("-inf")
@@ -65,14 +66,14 @@ class CredentialWatch:
         seen = self._stat()
         if seen is not None and seen == self._seen:
             return
-        changed = self._seen is not None
+        is_first, self._has_looked = not self._has_looked, True
         self._seen = seen
         try:
             self.proxy, self._error = read_proxy(self.path), None
         except CredentialError as exc:
             self.proxy, self._error = None, str(exc)
             return
-        if changed:
+        if not is_first:
             self._engine.story.note(f"the proxy {self.path} is a new one")
             self._tell_workers(CredentialChanged())
             self._engine.holds.probe_now(_KEY, now)

@@ -201,6 +201,13 @@ class Engine:
             chosen.setdefault(worker, []).append(entry.job)
         return chosen
 
+    def replan(self, plan: EnginePlan, now: float) -> None:
+        """Other limits from now on; a hold for want of space is looked at again."""
+        self.plan = plan
+        if plan.min_free is not None:  # else the next report of a worker says it
+            self._min_free = plan.min_free
+        self.holds.probe_now(HoldKey(HoldKind.DESTINATION), now)
+
     def learn_size(self, total_bytes: int) -> None:
         """The destination's size, of which the default of min_free is a share."""
         if self.plan.min_free is None:
@@ -208,7 +215,7 @@ class Engine:
 
     def has_space(self) -> bool:
         """Whether a hold for want of space may end."""
-        return self._space() > self.dispatcher.short_of
+        return self._space() >= max(self.dispatcher.needs, 1)
 
     def _space(self) -> float:
         """Bytes that new jobs may reserve; what runs has reserved its rest."""

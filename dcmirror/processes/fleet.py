@@ -62,8 +62,15 @@ class Death:
 class Fleet:
     """All children of one supervisor."""
 
-    def __init__(self, posts: list[Post], children_lock: Path) -> None:
+    def __init__(
+        self,
+        posts: list[Post],
+        children_lock: Path,
+        *,
+        longest_silence: float = LONGEST_SILENCE,
+    ) -> None:
         self._slots = [_Slot(post) for post in posts]
+        self._longest_silence = longest_silence
         self._children_lock = children_lock
         self._number = 0
         self.restarts = 0
@@ -146,7 +153,7 @@ class Fleet:
         return [
             child
             for child in self.workers()
-            if child.is_ready and now - child.last_beat > LONGEST_SILENCE
+            if child.is_ready and now - child.last_beat > self._longest_silence
         ]
 
     def unborn(self, now: float) -> list[Child]:

@@ -54,7 +54,8 @@ class HoldDesk:
         if key is None:
             self._dispatcher.ready_again(entry)
             return
-        self.begin(key, failure.message, now)
+        where = f" from {failure.host}" if failure.host and not key.host else ""
+        self.begin(key, f"{failure.message}{where}", now)
         if key.kind is HoldKind.POOL:
             self._dispatcher.hold(entry, key)
         else:

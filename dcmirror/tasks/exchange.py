@@ -201,6 +201,8 @@ def destination_failed(error: OSError, received: int | None = None) -> AttemptFa
     """The mirror does not take what came."""
     failure_class = diagnosis.of_errno(error.errno)
     text = error.strerror or str(error)
+    if isinstance(error.filename, str) and error.filename.startswith("/"):
+        text = f"{text}: {error.filename}"
     message = f"cannot write in the mirror: {text}"
     return AttemptFailed(Failure(failure_class, message, received=received))
 

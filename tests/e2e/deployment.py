@@ -28,6 +28,7 @@ class Deployment:
         self.state = home / "state"
         self.config = home / "dcmirror.toml"
         self.tables = tables
+        self.variables: dict[str, str] = {}
         self.mirror.mkdir(parents=True, exist_ok=True)
         tables.setdefault("state", {})["directory"] = str(self.state)
         self.write()
@@ -47,6 +48,7 @@ class Deployment:
             **os.environ,
             "DCMIRROR_CONFIG": str(self.config),
             "HOME": str(self.home),
+            **self.variables,
         }
 
     def run(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
