@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dcmirror.adapters import linux
 from dcmirror.adapters.looks import identity_at
@@ -85,15 +85,29 @@ class _Entry:
     error: OSError | None = None
     changed: bool = False
     named: bool = False
-    directory_fd: int = field(default=-1)
+    seconds: float = 0.0
 
     @property
     def goes_on(self) -> bool:
         return self.error is None and not self.changed
 
+    @property
+    def result(self) -> Published:
+        return Published(
+            token=self.finished.token,
+            error=self.error,
+            changed=self.changed,
+            seconds=self.seconds,
+            mark=self.mark if self.goes_on else None,
+        )
+
 
 class Publisher(threading.Thread):
     """Publishes what has gathered while it was busy; never waits for more.
+
+    Only what may block for long is done in the thread.  Each system call is a chance to
+    lose the interpreter to the other thread, and two threads that take turns so often
+    need twice the time of one.
 
     ``fd`` is an eventfd that becomes readable when ``take_results`` has something.  If
     the thread dies, the descriptor becomes readable and ``is_alive`` tells.
@@ -109,34 +123,35 @@ class Publisher(threading.Thread):
     ) -> None:
         super().__init__(name="publisher", daemon=True)
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.results: deque[Published] = deque()
         self.publishing = False
         self._store = store
         self._sync = sync
         self._calls = calls or DurabilityCalls()
         self._clock = clock
+        self._done: deque[_Entry] = deque()
         self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
 
     def submit(self, finished: FinishedPart) -> None:
         """Hand over a part; nobody else may touch it from now on."""
-        self._waiting.put(_Entry(finished, self._clock()))
+        self._waiting.put(self._sealed(finished))
 
     def publish_now(self, parts: Iterable[FinishedPart]) -> None:
         """Publish in the caller's thread: where nothing is synced, nothing blocks long.
 
         Two threads that take turns at the interpreter cost more than the renames do.
         """
-        now = self._clock()
-        self._publish([_Entry(part, now) for part in parts])
+        self._publish([self._sealed(part) for part in parts])
 
     def take_results(self) -> list[Published]:
         """Everything published since the last call, in order."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
-        taken = []
-        while self.results:
-            taken.append(self.results.popleft())
-        return taken
+        results = []
+        while self._done:
+            entry = self._done.popleft()
+            entry.finished.part.close()
+            results.append(entry.result)
+        return results
 
     def close(self, timeout: float | None = None) -> None:
         """Publish what was submitted, then end the thread."""
@@ -153,6 +168,11 @@ class Publisher(threading.Thread):
                 self.publishing = False
         finally:
             os.eventfd_write(self.fd, 1)
+
+    def _sealed(self, finished: FinishedPart) -> _Entry:
+        entry = _Entry(finished, self._clock())
+        _attempt(entry, _seal)
+        return entry
 
     def _next_group(self) -> list[_Entry]:
         first = self._waiting.get()
@@ -172,8 +192,6 @@ class Publisher(threading.Thread):
         return group
 
     def _publish(self, group: list[_Entry]) -> None:
-        for entry in group:
-            _attempt(entry, self._seal)
         whole = self._sync_parts([entry for entry in group if entry.goes_on])
         directories: dict[str, int] = {}
         try:
@@ -189,10 +207,6 @@ class Publisher(threading.Thread):
         for entry in group:
             self._finish(entry)
         os.eventfd_write(self.fd, 1)
-
-    def _seal(self, entry: _Entry) -> None:
-        finished = entry.finished
-        entry.mark = finished.part.seal(finished.mark, finished.mtime)
 
     def _sync_parts(self, entries: list[_Entry]) -> bool:
         """Make the parts durable; True if by syncs of whole file systems.
@@ -226,8 +240,8 @@ class Publisher(threading.Thread):
         part = entry.finished.part
         if part.parent not in directories:
             directories[part.parent] = self._store.tree.open(part.parent, os.O_RDONLY)
-        entry.directory_fd = directories[part.parent]
-        entry.named = part.rename_in(entry.directory_fd, self._calls.rename)
+        directory_fd = directories[part.parent]
+        entry.named = part.rename_in(directory_fd, self._calls.rename)
         entry.changed = not entry.named
 
     def _sync_directories(
@@ -262,22 +276,16 @@ class Publisher(threading.Thread):
             self._calls.fsync(directories[path])
 
     def _finish(self, entry: _Entry) -> None:
-        part = entry.finished.part
-        if entry.goes_on:
-            part.close()
-        elif entry.named:
-            part.withdraw()
-        else:
-            part.discard()
-        self.results.append(
-            Published(
-                token=entry.finished.token,
-                error=entry.error,
-                changed=entry.changed,
-                seconds=self._clock() - entry.submitted_at,
-                mark=entry.mark if entry.goes_on else None,
-            )
-        )
+        if not entry.goes_on:
+            part = entry.finished.part
+            part.withdraw() if entry.named else part.discard()
+        entry.seconds = self._clock() - entry.submitted_at
+        self._done.append(entry)
+
+
+def _seal(entry: _Entry) -> None:
+    finished = entry.finished
+    entry.mark = finished.part.seal(finished.mark, finished.mtime)
 
 
 def _attempt(entry: _Entry, step: Callable[[_Entry], None]) -> None:
