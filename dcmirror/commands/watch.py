@@ -155,12 +155,13 @@ class WatchHooks:
         """HUP: filters, log and limits at once; the rest asks for a restart."""
         story = self._room.engine.story
         try:
-            fresh = config.load(self._options.config_path, os.environ)
+            wanted = config.load(self._options.config_path, os.environ)
+            fresh = config.reloaded(self._settings, wanted)
             planner = planner_of(fresh)
         except ConfigError as exc:
             story.note(f"configuration not reloaded: {exc}", level="error")
             return
-        reloaded, restart = config.changed_keys(self._settings, fresh)
+        reloaded, restart = config.changed_keys(self._settings, wanted)
         if restart:
             named = ", ".join(restart)
             story.note(f"{named} changed: needs a restart", level="warning")

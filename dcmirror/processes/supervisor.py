@@ -181,6 +181,10 @@ class Supervisor:
             return not self.fleet.workers()
         return self.feed.is_exhausted and not self.engine.settler.backlog
 
+    @property
+    def _is_ending(self) -> bool:
+        return self.is_draining or self._stops > 0
+
     # -- children -----------------------------------------------------------------
 
     def _hear_children(self, now: float, wall: float) -> None:
@@ -227,11 +231,14 @@ class Supervisor:
     def _bury(self, child: Child, now: float, wall: float) -> None:
         jobs = self.engine.worker_died(child.number, now, wall)
         try:
-            death = self.fleet.bury(child, now, respawn=not self.is_draining)
+            death = self.fleet.bury(child, now, respawn=not self._is_ending)
         except (ChildrenDyingError, ChildBootError) as exc:
             self._fail(exc, now)
             return
-        if not child.is_retiring:
+        was_told = child.is_retiring or (
+            self._is_ending and child.process.exitcode == 0
+        )  # a TERM to the whole process group reaches the children as well
+        if not was_told:
             self.engine.story.child_died(child.name, death.why, jobs)
 
     def _seat_new(self, started: list[Child]) -> None:
@@ -328,7 +335,7 @@ class Supervisor:
         return True
 
     def _keep_time(self, now: float, wall: float) -> None:
-        if not self.is_draining:
+        if not self._is_ending:
             self._seat_new(self.fleet.spawn_missing(now))
         if now >= self._second + 1.0:
             self._second = now
