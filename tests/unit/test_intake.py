@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from kafka import errors
+from kafka.cluster import ClusterMetadata
+from kafka.coordinator.base import BaseCoordinator
 from kafka.structs import (
     ConsumerGroupMetadata,
     MemberState,
@@ -933,6 +935,28 @@ def test_fatal_is_told_before_the_consumer_is_closed(run_intake):
 
     kinds = [type(notice) for notice in intake.take()[0]]
     assert kinds == [Connected, Assigned, Fatal, Revoked]
+
+
+def test_trouble_is_told_when_it_begins_each_minute_and_when_all_is_well():
+    told: list[str] = []
+    troubles = Troubles(lambda notice: told.append(notice.text), 60)
+    troubles.put("poll", "", 0)
+    troubles.put("poll", "away", 1)
+    troubles.put("commit", "cannot commit", 2)
+    troubles.put("poll", "still away", 30)
+    troubles.put("poll", "still away", 62)
+    troubles.put("poll", "", 63)
+    assert told == ["away", "still away"]
+
+    troubles.put("commit", "", 64)
+    troubles.put("poll", "away again", 65)
+
+    assert told == ["away", "still away", "", "away again"]
+
+
+def test_library_has_the_private_names_that_we_use():
+    assert callable(BaseCoordinator.request_rejoin)
+    assert ClusterMetadata().cluster_id is None
 
 
 def test_intake_wakes_the_loop_for_notices_and_batches(bench):

@@ -169,6 +169,17 @@ def test_spans_of_a_revoked_partition_still_come_out():
     assert books.take_spans() == []
 
 
+def test_lost_offsets_are_skipped_on_their_partition_only():
+    books = Ledgers("billing")
+    books.assign(0, 1, 0)
+    books.assign(1, 2, 0)
+
+    books.skip_to(1, 50)
+    books.skip_to(7, 50)
+
+    assert books.committables() == {(0, 1): 0, (1, 2): 50}
+
+
 def test_pending_counts_all_partitions():
     books = Ledgers("billing")
     books.assign(0, 1, 0).receive(0)
