@@ -76,6 +76,7 @@ class Reception:
         elif isinstance(notice, Acknowledged):
             self._engine.settler.acknowledged.update(notice.offsets)
         elif isinstance(notice, OffsetsLost):
+            self._ledgers.skip_to(notice.partition, notice.first)
             story.offsets_lost(
                 self._ledgers.topic, notice.partition, notice.wanted, notice.first
             )
