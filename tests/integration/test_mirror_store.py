@@ -794,10 +794,12 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_parts_that_can_be_replaced(
     root: Path, sync: str
 ) -> None:
     rng = random.Random(7)
-    found_parts = 0
-    for seed in range(15):
+    found_parts = kills = 0
+    while kills < 8 or (found_parts == 0 and kills < 40):
         receive, send = children.Pipe(duplex=False)
-        child = children.Process(target=publish_for_ever, args=(root, seed, sync, send))
+        child = children.Process(
+            target=publish_for_ever, args=(root, kills, sync, send)
+        )
         child.start()
         send.close()
         assert receive.poll(60)
@@ -806,6 +808,7 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_parts_that_can_be_replaced(
         child.kill()
         child.join(30)
         receive.close()
+        kills += 1
         found_parts += assert_all_files_whole(root)
 
     store = make_store(root)
