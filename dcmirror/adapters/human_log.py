@@ -1,6 +1,7 @@
 """The human log: one line per step, to standard error or a file.
 
-The supervisor writes it.  A log that cannot be written stops nothing.
+The supervisor writes it, what one pass of its loop has to say in one go.  A log that
+cannot be written stops nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dcmirror.errors import ConfigError
 LEVELS = ("debug", "info", "warning", "error")
 
 _STANDARD_ERROR = 2
+_URGENT = frozenset({"warning", "error"})
 
 
 class HumanLog:
-    """Lines of at least ``level``, each written at once.
+    """Lines of at least ``level``, written by ``flush``; warnings at once.
 
     Raises:
         ConfigError: the file cannot be opened.
@@ -26,6 +28,7 @@ class HumanLog:
 
     def __init__(self, path: Path | None, level: str = "info") -> None:
         self.lost = 0
+        self._lines: list[str] = []
         self._path = path
         self._threshold = LEVELS.index(level)
         try:
@@ -43,20 +46,31 @@ class HumanLog:
     def line(
         self, tag: str, text: str, task: str | None = None, level: str = "info"
     ) -> None:
-        """Write ``2020/01/23 17:47:14 [TAG] text (task)``, local time."""
+        """Say ``2020/01/23 17:47:14 [TAG] text (task)``, local time."""
         if not self.shows(level):
             return
-        line = format_line(datetime.now(), tag, text, task)
+        self._lines.append(format_line(datetime.now(), tag, text, task))
+        if level in _URGENT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was told."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        data = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
         try:
-            os.write(self._fd, line.encode("utf-8", "backslashreplace"))
+            while data:
+                data = data[os.write(self._fd, data) :]
         except OSError:
-            self.lost += 1
+            self.lost += len(lines)
 
     def reopen(self, path: Path | None, level: str) -> str | None:
         """For HUP: another file, the same one after it was rotated, another level.
 
         Returns why the file cannot be opened; the log goes on in the old one then.
         """
+        self.flush()
         self._threshold = LEVELS.index(level)
         try:
             fd = _open(path)
@@ -68,6 +82,7 @@ class HumanLog:
 
     def close(self) -> None:
         """Close the file; later lines go to standard error."""
+        self.flush()
         old, self._fd = self._fd, _STANDARD_ERROR
         self._path = None
         if old != _STANDARD_ERROR:

@@ -5,12 +5,15 @@ The supervisor runs this; ``journal_table`` is the vocabulary.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
+
+import orjson
 
 from dcmirror.core.escapes import without_secrets
 from dcmirror.core.journal_table import ACTIONS, FIELDS
@@ -41,6 +44,9 @@ class Writer:
 
 def render(event: Event) -> str:
     """An event as one line of JSON, ASCII only: no name in it commands a terminal."""
+    line = orjson.dumps(event)
+    if line.isascii():
+        return line.decode("ascii")
     return json.dumps(event, separators=(",", ":"), allow_nan=False)
 
 
@@ -139,5 +145,10 @@ def nanoseconds(seconds: float) -> int:
 
 def time_text(seconds: float) -> str:
     """ISO 8601, UTC, milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, milliseconds = divmod(round(seconds * 1e6) // 1000, 1000)
+    return f"{_second_text(whole)}.{milliseconds:03d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _second_text(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, Job, Origin, ResultKind
 from dcmirror.core.journal_document import nanoseconds, time_text
 from dcmirror.core.journal_table import FIELDS
+
+
+_PHASE = "dcmirror.transfer.phases."
+_PHASES = {
+    name.removeprefix(_PHASE): name for name in FIELDS if name.startswith(_PHASE)
+}
 
 
 def job_fields(job: Job) -> dict[str, Any]:
@@ -32,19 +39,32 @@ def job_fields(job: Job) -> dict[str, Any]:
 
 def _url(url: str) -> dict[str, Any]:
     """The URL's parts, without user, password, query and fragment."""
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    door = _door(scheme, place)
+    if door is None:
+        return {}
+    path = "/" + path.partition("?")[0].partition("#")[0]
+    return {**door, "url.full": door["url.full"] + path, "url.path": path}
+
+
+@functools.lru_cache(maxsize=64)
+def _door(scheme: str, place: str) -> dict[str, Any] | None:
+    """What every URL of one door has in common; the same few doors come for ever."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"{scheme}://{place}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return {}
-    place = f"[{host}]" if ":" in host else host
-    place = place if port is None else f"{place}:{port}"
+        return None
+    if not host:
+        return None
+    named = f"[{host}]" if ":" in host else host
+    named = named if port is None else f"{named}:{port}"
     return {
-        "url.full": urlunsplit((parts.scheme, place, parts.path, "", "")),
-        "url.scheme": parts.scheme,
+        "url.full": f"{scheme}://{named}",
+        "url.scheme": scheme,
         "url.domain": host,
         "url.port": port,
-        "url.path": parts.path,
     }
 
 
@@ -146,10 +166,9 @@ def attempt_fields(result: AttemptResult | None, host: str) -> dict[str, Any]:
         return {}
     seconds = max(result.ended_at - result.started_at, 0.0)
     phases = result.phases
-    named = {f"dcmirror.transfer.phases.{name}": phases[name] for name in phases}
     return {
         # A phase without a field is no reason to lose the event.
-        **{name: round(named[name], 3) for name in named.keys() & FIELDS.keys()},
+        **{_PHASES[n]: round(ms, 3) for n, ms in phases.items() if n in _PHASES},
         "event.start": time_text(result.started_at),
         "event.end": time_text(result.ended_at),
         "event.duration": nanoseconds(seconds),

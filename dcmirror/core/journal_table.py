@@ -208,7 +208,6 @@ ACTIONS: dict[str, Action] = {
         level="warning",
         type="denied",
     ),
-    "transfer-started": Action("A job went to a worker.", JOB, type="start"),
     "transfer-step": Action(
         "One step of a copy, as in the human log.",
         _group("dcmirror.transfer.", "id", "step"),

@@ -64,11 +64,6 @@ class TransferEvents(EventMaker):
         fields |= {"event.outcome": "failure", "dcmirror.kafka.excerpt": excerpt}
         return self.make("event-rejected", at, f"rejected: {reason}", fields, event_id)
 
-    def transfer_started(self, at: float, job: Job) -> Event:
-        """A job went to a worker."""
-        message = f"attempt {job.attempt} of {job.path}"
-        return self.make("transfer-started", at, message, job_fields(job))
-
     def transfer_step(self, step: Step) -> Event:
         """A line of a transfer's story."""
         fields = {

@@ -73,6 +73,15 @@ class Story:
             self._lines = []
         self._journal.tick(time.monotonic())
 
+    def flush_log(self) -> None:
+        """Write what the human log was told in this pass of the loop."""
+        self._log.flush()
+
+    def close(self) -> None:
+        """The end: journal and log are durable as far as they can be."""
+        self._journal.close()
+        self._log.flush()
+
     @property
     def journal_dropped(self) -> int:
         """Lines that the journal could not take, or keep, so far."""

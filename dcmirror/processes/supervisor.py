@@ -143,6 +143,7 @@ class Supervisor:
                 self._hand_out(now)
                 self._settle(now)
                 self._keep_time(now, wall)
+                self.engine.story.flush_log()
             self._finish()
         finally:
             self.fleet.kill_all()
@@ -381,6 +382,7 @@ class Supervisor:
         self.hooks.every_second(self._clock(), self._wall())
         self.engine.story.stopped(self.engine.tally)
         self.engine.story.flush()
+        self.engine.story.close()
         self.fleet.retire(Drain(0.0))
         self.fleet.join_workers(_LOGGER_SECONDS)
         self.fleet.end_logger(_LOGGER_SECONDS)

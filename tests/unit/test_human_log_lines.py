@@ -100,9 +100,10 @@ def test_levels_hide_what_is_below_them(tmp_path):
     ]
 
 
-def test_each_line_is_written_at_once_and_the_forged_one_is_one(tmp_path):
+def test_a_forged_line_is_one_line(tmp_path):
     log = HumanLog(tmp_path / "log")
     log.line("UPLOAD", FORGERIES[0], TASK)
+    log.flush()
 
     (only,) = read(tmp_path / "log")
     assert "[UPLOAD] /pnfs/a\\n2020/01/23 17:47:16 [COPY_OVER]" in only
@@ -110,9 +111,20 @@ def test_each_line_is_written_at_once_and_the_forged_one_is_one(tmp_path):
     log.close()
 
 
+def test_a_warning_is_written_at_once_with_what_was_said_before(tmp_path):
+    log = HumanLog(tmp_path / "log")
+    log.line("A", "one")
+    assert read(tmp_path / "log") == []
+    log.line("A", "two", level="warning")
+
+    assert [line.split()[3] for line in read(tmp_path / "log")] == ["one", "two"]
+    log.close()
+
+
 def test_a_rotated_file_is_followed_after_reopen(tmp_path):
     log = HumanLog(tmp_path / "log")
     log.line("A", "one")
+    log.flush()
     os.rename(tmp_path / "log", tmp_path / "log.1")
     log.line("A", "two")
     log.reopen(tmp_path / "log", "error")
@@ -147,6 +159,6 @@ def test_a_full_disk_stops_nothing():
 
 
 def test_without_a_file_lines_go_to_standard_error(capfd):
-    HumanLog(None).line("WATCH", "started")
+    HumanLog(None).line("WATCH", "watch out", level="warning")
 
-    assert capfd.readouterr().err.endswith("[WATCH] started (SYSTEM)\n")
+    assert capfd.readouterr().err.endswith("[WATCH] watch out (SYSTEM)\n")

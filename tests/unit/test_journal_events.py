@@ -122,7 +122,6 @@ FULL = {
             "event_id": "e",
         },
     ),
-    "transfer_started": (AT, job()),
     "transfer_step": (Step(TASK, "copy_init", AT, "Creating destination file"),),
     "transfer_retry": (
         (AT, job(), FAILURE),
