@@ -295,7 +295,8 @@ class Dispatcher:
         """Jobs for each worker that has room, with the worker's number.
 
         ``space`` is how many bytes the destination can still take; at the first job
-        that is larger (``needs``), handing out ends; ``short_of`` says what was missing.
+        that is larger, handing out ends: it ``needs`` that much, and was ``short_of``
+        the rest.
         """
         chosen: list[tuple[Entry, int]] = []
         self.short_of, self.needs = 0.0, 0

@@ -122,6 +122,7 @@ class Supervisor:
         self._second = 0.0
         self._is_paused = False
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._previous: dict[int, object] = {}
 
     # -- the loop -----------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Supervisor:
         Raises:
             DcmirrorError: what ended the work, after everything was drained.
         """
-        previous = self._install_handlers()
+        self.listen()
         try:
             self._seat_new(self.fleet.spawn_missing(self._clock()))
             while not self._is_over():
@@ -147,7 +148,7 @@ class Supervisor:
             self._finish()
         finally:
             self.fleet.kill_all()
-            self._restore_handlers(previous)
+            self._restore_handlers()
         if self.error is not None:
             raise self.error
         return ExitStatus.DONE
@@ -389,16 +390,17 @@ class Supervisor:
 
     # -- signals ------------------------------------------------------------------
 
-    def _install_handlers(self) -> dict[int, object]:
-        previous: dict[int, object] = {}
+    def listen(self) -> None:
+        """From now on a signal is heard, if only once the loop runs."""
+        if self._previous:
+            return
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            previous[number] = signal.signal(number, self._on_signal)
+            self._previous[number] = signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        return previous
 
-    def _restore_handlers(self, previous: dict[int, object]) -> None:
+    def _restore_handlers(self) -> None:
         signal.set_wakeup_fd(-1)
-        for number, handler in previous.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         os.close(self._wake_r)
         os.close(self._wake_w)

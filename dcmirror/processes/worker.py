@@ -62,6 +62,8 @@ _GATHER_RESULTS = 32
 #: Attempts beyond the streams: waiting for a digest or for the publisher.
 _MAX_OFF_STREAM = 64
 _COPY_RUN_SECONDS = 10.0
+#: A small job that was sent ahead does not wait longer behind slow ones.
+_LONGEST_QUEUED = 5.0
 _PUBLISH_GRACE_SECONDS = 5.0
 
 
@@ -252,6 +254,12 @@ class Worker:
             job, _ = self.waiting.popleft()
             self._finish(CopyAttempt(job, self.tools, 0.0).park())
 
+    def _give_back(self, now: float) -> None:
+        """What waits here for too long may find another worker idle."""
+        while self.waiting and now - self.waiting[0][1] > _LONGEST_QUEUED:
+            job, _ = self.waiting.popleft()
+            self._finish(CopyAttempt(job, self.tools, 0.0).park())
+
     def _probe(self) -> DestinationState:
         try:
             self.store.probe_write()
@@ -388,6 +396,7 @@ class Worker:
             self.tick_at = now + self.tick_seconds
         elif now >= self.tick_at:
             self.transfers.check_limits(now)
+            self._give_back(now)
             self.tick_at = now + self.tick_seconds
         if self.drain_until is not None and now >= self.drain_until:
             self._park_all(now - self.drain_until > _PUBLISH_GRACE_SECONDS)

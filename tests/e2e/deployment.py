@@ -25,7 +25,10 @@ class Deployment:
     def __init__(self, home: Path, tables: Tables) -> None:
         self.home = home
         self.mirror = Path(tables["local"]["downloadfolder"])
-        self.state = home / "state"
+        given = tables.get("state", {}).get("directory")
+        self.state = Path(given) if given else home / "state"
+        rows = tables["local"].get("failedtasksfile")
+        self.failed_csv = Path(rows) if rows else self.state / "failed.csv"
         self.config = home / "dcmirror.toml"
         self.tables = tables
         self.variables: dict[str, str] = {}
@@ -84,10 +87,9 @@ class Deployment:
 
     def failed_rows(self) -> list[dict[str, str]]:
         """The rows of failed.csv."""
-        path = self.state / "failed.csv"
-        if not path.exists():
+        if not self.failed_csv.exists():
             return []
-        with path.open(newline="") as stream:
+        with self.failed_csv.open(newline="") as stream:
             return list(csv.DictReader(stream))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
@@ -98,7 +100,10 @@ class Deployment:
 
     def copies(self) -> dict[str, tuple[int, int]]:
         """Path below the mirror to size and Adler-32, as the catalogue has them."""
-        rows = self.query("SELECT relative, size, adler32 FROM copies")
+        try:
+            rows = self.query("SELECT relative, size, adler32 FROM copies")
+        except sqlite3.OperationalError:  # it is being made
+            return {}
         return {row[0]: (row[1], row[2]) for row in rows}
 
     def journal(self) -> Iterator[dict[str, Any]]:
