@@ -318,14 +318,12 @@ def test_a_door_that_is_down_at_the_start_is_waited_for(
     def publish(value: bytes) -> None:
         kafka.produce(topic, [value])
 
-    # the door of a dCache whose namespace outlives it
-    dcache = FakeDCache(pki, publish=publish, port=port)
-    for number in range(4):
-        path = f"{RAW}/{number}.dat"
-        dcache.upload(path, size=1000, seed=number)
-    dcache._door_server._listener.close()
+    # uploads by another door of the same site; ours begins later
+    with FakeDCache(pki, publish=publish) as other:
+        for number in range(4):
+            other.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
+        files = dict(other.files)
     running.says("[HOLD] door")
-    files = dict(dcache.files)
     again = FakeDCache(pki, publish=publish, port=port)
     for path, version in files.items():
         again.site.namespace.store(path, version)
