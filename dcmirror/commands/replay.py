@@ -91,6 +91,7 @@ def _run(
         settings,
         state,
         "replay",
+        instance=options.instance,
         downloads=settings.replay.maxdownloads or max(dcache.maxdownloads // 2, 1),
         verbosity=options.verbosity - (settings.log.file is None),
         ledgers=None,
@@ -107,6 +108,7 @@ def _run(
             hooks,
             drain_seconds=settings.pipeline.drain_seconds,
         )
+        supervisor.listen()
         room.engine.settler.write_outbox_of_last_run()
         room.engine.story.started(settings)
         hooks.every_second(time.monotonic(), time.time())

@@ -63,6 +63,7 @@ def watch(options: WatchOptions) -> ExitStatus:
             settings,
             state,
             "watch",
+            instance=options.instance,
             downloads=settings.dcache.maxdownloads,
             verbosity=options.verbosity,
             ledgers=ledgers,
@@ -108,6 +109,7 @@ def _run(
         hooks,
         drain_seconds=settings.pipeline.drain_seconds,
     )
+    supervisor.listen()
     engine.settler.write_outbox_of_last_run()
     engine.story.started(settings)
     hooks.every_second(time.monotonic(), time.time())
@@ -150,6 +152,12 @@ class WatchHooks:
         if now - self._listed_at >= _LIST_SECONDS:
             self._listed_at = now
             engine.story.running([e.job.task for e in engine.dispatcher.out()])
+            engine.story.health(
+                engine,
+                self._settings.dcache.maxdownloads,
+                self._feed.lag,
+                self._settings.kafka.topic,
+            )
 
     def reload(self) -> None:
         """HUP: filters, log and limits at once; the rest asks for a restart."""

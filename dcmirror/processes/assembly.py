@@ -18,7 +18,7 @@ from dcmirror.adapters.credentials import default_capath, default_proxy
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
-from dcmirror.adapters.state_directory import StateDirectory
+from dcmirror.adapters.state_directory import StateDirectory, instance_name
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.filters import Rules
 from dcmirror.core.holds import HoldBook
@@ -96,6 +96,7 @@ def assemble(
     state: StateDirectory,
     command: str,
     *,
+    instance: str | None,
     downloads: int,
     verbosity: int,
     ledgers: Ledgers | None,
@@ -122,7 +123,7 @@ def assemble(
         log,
         command,
         mirror=settings.local.downloadfolder,
-        instance=state.path.name,
+        instance=instance_name(settings, instance),
     )
     settler = Settler(
         catalogue,

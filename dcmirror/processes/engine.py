@@ -58,6 +58,15 @@ class Tally:
     skipped: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
 
+    def counts(self) -> dict[str, int]:
+        """The four numbers that events and log lines carry."""
+        return {
+            "mirrored": self.mirrored,
+            "skipped": sum(self.skipped.values()),
+            "failed": self.failed,
+            "retried": self.retries,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:

@@ -86,7 +86,8 @@ class Reception:
             story.intake_trouble(notice.text)
 
     def _assigned(self, notice: Assigned) -> None:
-        self._disown(notice.partition)  # without a Revoked, the log was replaced
+        """A new epoch.  Without a Revoked before it the log was replaced: jobs of the
+        old one go on, since nobody can read their records again."""
         honoured = self._catalogue.assign(
             self._ledgers.topic,
             notice.partition,

@@ -6,6 +6,7 @@ durable with the outcome (the outbox); everything else goes to the journal at ``
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from dcmirror import __version__
 from dcmirror.adapters.catalogue import OutboxLine
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
+from dcmirror.core.dispatch import State
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failed_rows import FailedRow
 from dcmirror.core.failures import Failure, FailureClass
@@ -28,7 +30,7 @@ from dcmirror.core.retry import Retry
 from dcmirror.settings import Settings
 
 if TYPE_CHECKING:
-    from dcmirror.processes.engine import Tally
+    from dcmirror.processes.engine import Engine, Tally
 
 
 class Story:
@@ -342,15 +344,29 @@ class Story:
 
     def stopped(self, tally: Tally) -> None:
         """The last line of a run."""
-        counts = {
-            "mirrored": tally.mirrored,
-            "skipped": sum(tally.skipped.values()),
-            "failed": tally.failed,
-            "retried": tally.retries,
-        }
+        counts = tally.counts()
         self._tell(self._events.watch_stopped(time.time(), "drained", counts))
         named = ", ".join(f"{number} {name}" for name, number in counts.items())
         self._log.line("STOP", f"stopped: {named}")
+
+    def health(
+        self, engine: Engine, streams: int, lag: dict[int, int], topic: str
+    ) -> None:
+        """A sample for the dashboards, one more for each partition's lag."""
+        dispatcher, tally = engine.dispatcher, engine.tally
+        sample = functools.partial(
+            self._events.health,
+            time.time(),
+            busy=dispatcher.count(State.OUT),
+            total=streams,
+            ready=dispatcher.count(State.READY),
+            waiting=dispatcher.count(State.WAITING),
+            counts=tally.counts(),
+            dropped=self._journal.dropped,
+        )
+        self._tell(sample())
+        for partition, behind in lag.items():
+            self._tell(sample(topic=topic, partition=partition, lag=behind))
 
     def note(self, text: str, *, level: str = "info") -> None:
         """Anything else an operator should read."""
