@@ -123,6 +123,7 @@ def test_term_drains_and_a_restart_goes_on(
 def test_killed_workers_are_replaced_and_nothing_is_lost(
     mirror: Deployment, dcache: FakeDCache
 ) -> None:
+    dcache.faults.add("stall-body", f"{RAW}/*", after=1 << 20, seconds=2.0, per_path=1)
     running = mirror.watch()
     running.says("[KAFKA]")
     for number in range(20):
