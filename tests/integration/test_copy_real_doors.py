@@ -89,8 +89,8 @@ def test_nginx_door_is_followed_to_its_pools_hop_by_hop(
     # names that end in 0-2, 3-5 and 6-9 lie on different pools; the last bounces on
     files = {f"pool{digit}": bytes([digit]) * 1000 * digit for digit in range(10)}
     for name, data in files.items():
-        nginx_door.upload(f"/copies/{name}", data)
-    url = f"{nginx_door.door_url}/copies"
+        nginx_door.upload(f"/hops/{name}", data)
+    url = f"{nginx_door.door_url}/hops"
     settings = make_settings(mirror, url, missing_digest="accept")
     with worker_in_thread(settings, proxy=credential, capath=pki.capath, streams=3) as (
         talk,
@@ -99,7 +99,7 @@ def test_nginx_door_is_followed_to_its_pools_hop_by_hop(
         copy_all(talk, url, files)
 
     assert files == {path.name: path.read_bytes() for path in mirror.iterdir()}
-    seen = [line for line in nginx_door.requests if "/copies/" in line]
+    seen = [line for line in nginx_door.requests if "/hops/" in line]
     port = nginx_door.door_url.rpartition(":")[2]
     at_door = [line for line in seen if line.startswith(port)]
     at_pools = [line for line in seen if not line.startswith(port)]
