@@ -40,7 +40,7 @@ def restored(text: str) -> str:
 
 def without_secrets(text: str) -> str:
     """The text with user, password and query cut out of every URL in it."""
-    if "://" not in text:
+    if "://" not in text or ("?" not in text and "@" not in text):
         return text
     return _QUERY.sub(r"\1?...", _USER.sub(r"\1", text))
 

@@ -7,6 +7,7 @@ durable with the outcome (the outbox); everything else goes to the journal at ``
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import socket
 import time
@@ -53,6 +54,8 @@ class Story:
         self._trouble = False
         self._is_losing = False
         self._told_drops = 0
+        self._id_space = uuid.uuid4().hex[:20]
+        self._numbers = itertools.count()
         self._events = JournalEvents(
             Writer(
                 socket.gethostname(),
@@ -168,7 +171,7 @@ class Story:
         self, task: str, origin: Origin, event: StorageEvent, reason: str, detail: str
     ) -> OutboxLine:
         """A record below the folder needs no copy."""
-        event_id = _new_id()
+        event_id = self._new_id()
         document = self._events.event_skipped(
             time.time(),
             origin,
@@ -195,7 +198,7 @@ class Story:
         """A job is given up: its line and its row of failed.csv."""
         text = f"{job.path}: {failure_class.value}: {failure.message}"
         self._log.line("COPY_FAILED", text, job.task, level="error")
-        event_id = _new_id()
+        event_id = self._new_id()
         document = self._events.transfer_finished(
             time.time(),
             job,
@@ -238,7 +241,7 @@ class Story:
     def _outcome(
         self, job: Job, result: AttemptResult | None, *, reason: str | None
     ) -> OutboxLine:
-        event_id = _new_id()
+        event_id = self._new_id()
         document = self._events.transfer_finished(
             time.time(), job, result, reason=reason, event_id=event_id
         )
@@ -376,6 +379,6 @@ class Story:
     def _tell(self, event: Event) -> None:
         self._lines.append(render(event))
 
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
+    def _new_id(self) -> str:
+        """Unique over all runs: random for the process, counted within it."""
+        return f"{self._id_space}{next(self._numbers):012x}"
