@@ -190,6 +190,7 @@ def run(order: Order) -> Taken:
         settings,
         state,
         "bench",
+        instance=None,
         downloads=order.parallel,
         verbosity=0,
         ledgers=None,

@@ -123,6 +123,7 @@ def _receive(settings: Settings, events: list[bytes]) -> float:
         settings,
         state,
         "bench",
+        instance=None,
         downloads=10,
         verbosity=0,
         ledgers=ledgers,

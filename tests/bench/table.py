@@ -40,8 +40,8 @@ class Case:
     rounds: int
 
 
-def cases(is_quick: bool) -> list[Case]:
-    scale, rounds = (10, 1) if is_quick else (1, 5)
+def cases(is_quick: bool, rounds: int) -> list[Case]:
+    scale = 10 if is_quick else 1
     large = FileSet("large", 1, 2 * GIB // scale // MIB * MIB)
     middle = FileSet("middle", 2000 // scale, MIB)
     small = FileSet("small", 5000 // scale, 10 * 1024)
@@ -89,7 +89,9 @@ def measure(options: argparse.Namespace, work: Path, source: Source) -> None:
 def compare(options: argparse.Namespace, work: Path, source: Source) -> None:
     print(f"{os.cpu_count()} cores, {os.uname().release}; sync = {options.sync}")
     print(row(HEADINGS))
-    for case in cases(options.quick):
+    for case in cases(options.quick, options.rounds or (1 if options.quick else 5)):
+        if options.at_once and case.parallel not in options.at_once:
+            continue
         write(case.files, work / "data")
         for place, directory in places(options, work).items():
             print(row(compare_case(case, place, directory, source, options.sync)))
@@ -199,6 +201,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--to", nargs="+", default=["memory", "disk"], choices=("memory", "disk")
     )
+    parser.add_argument("--rounds", type=int, help="runs of each (default 5)")
+    parser.add_argument("--at-once", nargs="+", type=int, choices=(1, 10))
     parser.add_argument("--disk", default="/var/tmp", help="a directory on disk")
     parser.add_argument(
         "--only", nargs="+", choices=("copies", "memory", "filter", "latency")

@@ -1,0 +1,42 @@
+"""What scripts/bench measures with still runs; its figures are nobody's business here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bench.contenders import check, run_curl, run_dcmirror
+from bench.sources import FileSet, source_of, write
+from bench.streams import filter_rate
+
+if TYPE_CHECKING:
+    from servers.nginx import Nginx
+
+FILES = FileSet("bench", 30, 2000)
+
+
+@pytest.mark.parametrize("parallel", [1, 10])
+def test_both_programs_copy_every_file(
+    nginx: Nginx, tmp_path: Path, parallel: int
+) -> None:
+    write(FILES, nginx.data)
+    source = source_of(nginx, tmp_path)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+
+    run, taken = run_dcmirror(source, FILES, parallel, ours, "group")
+    run_curl(source, FILES, parallel, theirs)
+
+    check(FILES, ours)
+    check(FILES, theirs)
+    assert run.files_per_second > 0
+    assert taken.resident_bytes > 0
+
+
+def test_the_filter_judges_every_event() -> None:
+    text = filter_rate(400)
+
+    assert "400 events" in text
+    assert "5 % ours" in text
