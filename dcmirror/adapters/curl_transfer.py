@@ -219,7 +219,7 @@ class Stream:
         handle = self.door if request.at_door else self.pool
         self.handle = handle
         self.request = request
-        handle.setopt(pycurl.URL, request.url)
+        handle.setopt(pycurl.URL, request.url.encode("latin-1"))
         if request.method != self._method and request.at_door:
             self._choose_method(request.method)
         self.watch.begin()
@@ -464,6 +464,7 @@ class Transfers:
 
     def drop(self, stream: Stream) -> None:
         """Forget a running request: nobody waits for its answer any more."""
+        self._aborted = [one for one in self._aborted if one[0] is not stream]
         if stream in self._active:
             self._multi.remove_handle(stream.handle)
             self._active.remove(stream)
@@ -539,7 +540,9 @@ class Transfers:
         )
         handle = stream.handle
         if 300 <= headers.status < 400:
-            answer.location = handle.getinfo(pycurl.REDIRECT_URL)
+            # As bytes: it is used as it comes, and may be no text at all.
+            location = handle.getinfo_raw(pycurl.REDIRECT_URL)
+            answer.location = location.decode("latin-1") if location else None
             answer.ip = handle.getinfo(pycurl.PRIMARY_IP)
         _take_times(handle, answer)
         return answer

@@ -182,7 +182,9 @@ class Worker:
         """One pass over everything that may be due."""
         self.transfers.on_time(began)
         for stream, answer in self.transfers.take_finished():
-            self._advance(self.by_stream[stream], answer)
+            run = self.by_stream.get(stream)
+            if run is not None:
+                self._advance(run, answer)
         self._wake_sleepers(began)
         for _ in range(len(self.ready)):
             self._advance(self.ready.popleft(), None)
@@ -272,8 +274,9 @@ class Worker:
     def _start_jobs(self) -> None:
         while self.wanting and self.free:
             run, request = self.wanting.popleft()
-            self._give_stream(run)
-            self._request(run, request)
+            if run in self.runs:
+                self._give_stream(run)
+                self._request(run, request)
         while self.waiting and self.free and len(self.runs) < self.most_runs:
             job, since = self.waiting.popleft()
             self._start(job, since)
@@ -293,14 +296,15 @@ class Worker:
 
     def _advance(self, run: _Run, reply: Reply) -> None:
         """Send an attempt what it waited for, and do what it wants next."""
+        if run not in self.runs:  # parked meanwhile
+            return
         try:
-            action = run.steps.send(reply)
+            self._do(run, run.steps.send(reply))
         except StopIteration as stop:
             self._end(run, stop.value)
         except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
+            run.steps.close()
             self._end(run, run.attempt.crash(exc))
-        else:
-            self._do(run, action)
 
     def _do(self, run: _Run, action: Action) -> None:
         if isinstance(action, Request):

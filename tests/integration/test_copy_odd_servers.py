@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,28 @@ def test_answer_that_makes_no_sense_is_transient(mirror: Path, line: str) -> Non
         failure.failure_class,
         failure.http_status,
     )
+
+
+def test_redirect_is_used_as_the_bytes_it_is(mirror: Path) -> None:
+    with ScriptedServer([ok(BODY, DIGEST)]) as pool:
+        location = f"Location: {pool.url}/gr\xfc\xdfe+%2B/f?id=1"
+        head = f"HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\n\r\n"
+        result, _ = copy(mirror, Reply(head.encode("latin-1")))
+
+    assert ResultKind.MIRRORED is result.kind
+    assert b"+%2B/f?id=1 HTTP/1.1" in pool.requests[0]
+
+
+def test_url_that_cannot_be_asked_fails_its_own_job_only(mirror: Path) -> None:
+    with ScriptedServer([ok(BODY, DIGEST)]) as server:
+        good = make_job(server.url, "file", size=len(BODY))
+        bad = replace(good, task="bad", relative="bad", url=f"{server.url}/\u65e5")
+        with worker_in_thread(make_settings(mirror, server.url)) as (talk, _):
+            failed, mirrored = talk.run(bad, good)
+
+    assert FailureClass.TRANSIENT is failure_of(failed).failure_class
+    assert ResultKind.MIRRORED is mirrored.kind
+    assert ["file"] == [path.name for path in mirror.iterdir()]
 
 
 def test_garbage_instead_of_http_is_transient(mirror: Path) -> None:

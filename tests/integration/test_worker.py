@@ -166,6 +166,27 @@ def test_drain_parks_what_waits_and_at_its_deadline_what_runs(
     assert [] == parts(mirror)
 
 
+def test_drain_parks_what_waits_for_a_digest_or_a_stream(
+    dcache: FakeDCache, pki: Pki, mirror: Path
+) -> None:
+    settings = make_settings(mirror, dcache.door_url)
+    jobs = [upload(dcache, f"f{n}", digest=False) for n in range(4)]
+    with worker_in_thread(
+        settings,
+        proxy=pki.proxy,
+        capath=pki.capath,
+        streams=1,
+        digest_ladder=(0.0, 30.0),
+    ) as (talk, worker):
+        talk.to_worker.send(RunJobs(tuple(jobs)))
+        wait_until(lambda: len(worker.sleeping) == 4, what="four waiting copies")
+        talk.to_worker.send(Drain(0.0))
+        talk.wait_for(*jobs)
+
+    assert {ResultKind.PARKED} == {one.kind for one in talk.results.values()}
+    assert [] == parts(mirror)
+
+
 def test_drain_lets_running_copies_finish(
     process: tuple[Talk, Any], dcache: FakeDCache, mirror: Path
 ) -> None:
