@@ -1,0 +1,194 @@
+"""Outcomes become durable in one order, and a failure in between loses none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcmirror.adapters.catalogue import Catalogue, OutboxLine
+from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
+from dcmirror.adapters.journal import Journal
+from dcmirror.core.jobs import CopyRecord, Origin
+from dcmirror.core.ledger import Ledgers
+from dcmirror.errors import BooksError
+from dcmirror.processes.settler import Settlement, Settler
+
+
+class Books:
+    """The real books in a directory, and a settler over them."""
+
+    def __init__(self, home: Path) -> None:
+        self.catalogue = Catalogue(home / "catalogue.db", busy_seconds=0.1)
+        self.failed_csv = FailedCsv(home / "failed.csv", lock_seconds=0.1)
+        self.journal_home = home / "journal"
+        self.journal = Journal(self.journal_home, 1 << 24, 1 << 20)
+        self.ledgers = Ledgers("billing")
+        self.ledger = self.ledgers.assign(0, 1, 0)
+        self.settled: list[str] = []
+        self.settler = Settler(
+            self.catalogue,
+            self.failed_csv,
+            self.journal,
+            self.ledgers,
+            on_settled=lambda some: self.settled.extend(s.task for s in some),
+        )
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.catalogue.close()
+        self.journal.close()
+
+    def journalled(self) -> list[str]:
+        """event.id of every journal line, oldest first."""
+        self.journal.close()
+        lines = [
+            line
+            for segment in sorted(self.journal_home.glob("*-*-*.ndjson"))
+            for line in segment.read_text().splitlines()
+        ]
+        return [json.loads(line)["event"]["id"] for line in lines]
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    """Empty books; partition 0 is ours from offset 0 on."""
+    made = Books(tmp_path)
+    yield made
+    made.close()
+
+
+def mirrored(offset: int) -> Settlement:
+    """A good copy of the record at ``offset``."""
+    name = f"f{offset}"
+    copy = CopyRecord(name, f"/d/{name}", f"P{offset}", 1, 1, True, 1, 1.0)
+    return Settlement(
+        name, "mirrored", Origin("billing", 0, offset, 1), copy, None, line(name)
+    )
+
+
+def failed(offset: int) -> Settlement:
+    """A failure of the record at ``offset``."""
+    name = f"f{offset}"
+    row = FailedRow(
+        time=1.0,
+        task=name,
+        path=f"/d/{name}",
+        url="https://x/",
+        failure_class="gone",
+        error="404",
+    )
+    return Settlement(
+        name, "failed", Origin("billing", 0, offset, 1), None, row, line(name)
+    )
+
+
+def line(name: str) -> OutboxLine:
+    """An outcome line."""
+    return OutboxLine(f"id-{name}", json.dumps({"event": {"id": f"id-{name}"}}))
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+    """The next call of a method fails as a full disk would; later ones work."""
+    real: Callable[..., Any] = getattr(where, name)
+
+    def failing(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(where, name, real)
+        raise BooksError(f"{name}: no space left on device")
+
+    monkeypatch.setattr(where, name, failing)
+
+
+def test_nothing_is_committable_before_it_is_in_the_books(books: Books) -> None:
+    for offset in range(2):
+        books.ledger.receive(offset)
+    books.settler.add(mirrored(0))
+    assert books.settler.committables == {}
+    books.settler.flush()
+
+    assert books.settler.committables == {(0, 1): 1}
+    assert list(books.catalogue.lookup(["f0"])) == ["f0"]
+
+
+def test_an_offset_above_a_gap_is_in_the_spans_and_not_committable(
+    books: Books,
+) -> None:
+    for offset in range(3):
+        books.ledger.receive(offset)
+    books.settler.add(mirrored(2))
+    books.settler.flush()
+
+    assert books.settler.committables == {(0, 1): 0}
+    spans = books.catalogue.spans("billing", 0)
+    assert [(span.first, span.last) for span in spans] == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("book", "method"),
+    [("catalogue", "settle"), ("failed_csv", "append"), ("journal", "append")],
+)
+def test_a_book_that_fails_once_loses_and_doubles_nothing(
+    books: Books, monkeypatch: pytest.MonkeyPatch, book: str, method: str
+) -> None:
+    for offset in range(2):
+        books.ledger.receive(offset)
+    break_once(monkeypatch, getattr(books, book), method)
+    books.settler.add(mirrored(0))
+    books.settler.add(failed(1))
+    with pytest.raises(BooksError, match="no space"):
+        books.settler.flush()
+    assert books.settler.committables == {}
+    assert books.settler.backlog == 2
+    books.settler.flush()
+
+    assert books.settler.committables == {(0, 1): 2}
+    rows, torn = books.failed_csv.read()
+    assert ([row.task for row in rows], torn) == (["f1"], 0)
+    assert books.settled == ["f0", "f1"]
+    spans = books.catalogue.spans("billing", 0)
+    assert [(s.first, s.last, s.counts) for s in spans] == [
+        (0, 1, {"mirrored": 1, "failed": 1})
+    ]
+    assert books.journalled() == ["id-f0", "id-f1"]
+
+
+def test_an_outcome_of_an_earlier_epoch_moves_no_offset(books: Books) -> None:
+    books.ledger.receive(0)
+    books.ledgers.revoke(0)
+    books.ledgers.assign(0, 2, 0).receive(0)
+    books.settler.add(mirrored(0))
+    books.settler.flush()
+
+    assert books.settler.committables == {(0, 2): 0}
+    assert list(books.catalogue.lookup(["f0"])) == ["f0"]
+
+
+def test_an_outcome_line_that_a_kill_kept_from_the_journal_is_written_at_the_next_start(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the catalogue's transaction and the journal's write."""
+    books.ledger.receive(0)
+    break_once(monkeypatch, books.journal, "append")
+    books.settler.add(mirrored(0))
+    with pytest.raises(BooksError):
+        books.settler.flush()
+    next_run = Settler(books.catalogue, None, books.journal, None)
+    assert next_run.write_outbox_of_last_run() == 1
+    next_run.flush()
+
+    assert books.journalled() == ["id-f0"]
+    assert books.catalogue.outbox() == []
+
+
+def test_an_outcome_line_is_not_written_twice_at_the_next_start(books: Books) -> None:
+    books.ledger.receive(0)
+    books.settler.add(mirrored(0))
+    books.settler.flush()
+    assert [item.event_id for item in books.catalogue.outbox()] == ["id-f0"]
+    next_run = Settler(books.catalogue, None, books.journal, None)
+
+    assert next_run.write_outbox_of_last_run() == 0
+    assert books.journalled() == ["id-f0"]
