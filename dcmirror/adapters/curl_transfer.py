@@ -8,6 +8,7 @@ goes, so hops are made by hand; CAPATH adds to CAINFO instead of replacing it.
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import socket
@@ -107,7 +108,8 @@ class Body:
     __slots__ = ("_buffer", "_filled", "adler32", "error", "received", "write")
 
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        # A mapping and not a bytearray: what small files never touch takes no memory.
+        self._buffer = memoryview(mmap.mmap(-1, BUFFER_BYTES))
         self.begin(None)
 
     def begin(self, write: Write | None) -> None:
