@@ -1,4 +1,4 @@
-"""What scripts/bench measures with still runs; its figures are nobody's business here."""
+"""What scripts/bench measures with still runs; its figures are not judged here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from bench.contenders import check, run_curl, run_dcmirror
 from bench.sources import FileSet, source_of, write
 from bench.streams import filter_rate
