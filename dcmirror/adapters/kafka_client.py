@@ -167,6 +167,10 @@ def _shake_hands(plain: socket.socket, context: ssl.SSLContext, host: str) -> No
             pass
 
 
+# It complains of the library's own tasks that take longer than 0.1 s.
+_BUSY_LOGGER = "kafka.net.selector"
+
+
 class KafkaLog(logging.Handler):
     """Keeps the last lines of kafka-python's own log, and lets none reach stderr.
 
@@ -181,6 +185,8 @@ class KafkaLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line unless it repeats the one before."""
         text = record.getMessage()
+        if record.name == _BUSY_LOGGER:
+            return
         if self._lines and self._lines[-1][2] == text:
             self._lines.pop()
         self._lines.append((time.monotonic(), record.name, text))

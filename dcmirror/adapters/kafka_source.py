@@ -371,7 +371,7 @@ def _is_retriable(exc: Exception) -> bool:
 
 
 def _told(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
+    return str(exc).removesuffix(": None") or type(exc).__name__
 
 
 def _heartbeat_metric(metrics: Mapping[Any, Any]) -> Any:

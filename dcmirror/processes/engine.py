@@ -34,6 +34,7 @@ from dcmirror.core.jobs import (
     ResultKind,
 )
 from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
+from dcmirror.errors import BooksError
 from dcmirror.processes.hold_desk import HoldDesk
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
@@ -201,7 +202,11 @@ class Engine:
                 self._begin_space_hold(now)
         if not pairs:
             return {}
-        known = self._lookup([entry.job.relative for entry, _ in pairs])
+        try:
+            known = self._lookup([entry.job.relative for entry, _ in pairs])
+        except BooksError:
+            self._take_back([entry for entry, _ in pairs], now)
+            raise
         chosen: dict[int, list[Job]] = {}
         for entry, worker in pairs:
             row = known.get(entry.job.relative)
@@ -209,6 +214,12 @@ class Engine:
                 entry.job = dataclasses.replace(entry.job, known=row)
             chosen.setdefault(worker, []).append(entry.job)
         return chosen
+
+    def _take_back(self, entries: list[Entry], now: float) -> None:
+        """They were chosen but not sent."""
+        for entry in reversed(entries):
+            self.hold_desk.inconclusive(entry, now)
+            self.dispatcher.ready_again(entry, first=True)
 
     def replan(self, plan: EnginePlan, now: float) -> None:
         """Other limits from now on; a hold for want of space is looked at again."""

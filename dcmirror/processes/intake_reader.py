@@ -340,6 +340,11 @@ class Reader:
         if silent >= self._pace.stuck and self._source.is_reachable(self._pace.call):
             raise SourceBroken(text)
         reason = self._source.connection_reason(since)
+        if not reason and not self._epochs:
+            return (
+                f"no partition is ours yet, after {silent:.0f} s: the group waits for "
+                "a member that is gone, or is slow to leave"
+            )
         return f"{text}: {reason}" if reason else text
 
     def _collect_garbage(self, now: float) -> None:

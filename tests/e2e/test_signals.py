@@ -384,6 +384,9 @@ def test_a_stop_while_the_broker_is_away_takes_seconds(
 def test_nothing_of_a_killed_supervisor_is_left_or_lost(
     mirror: Deployment, dcache: FakeDCache
 ) -> None:
+    # the group waits that long for a member that did not leave
+    mirror.tables["kafka"]["client"] = {"session_timeout_ms": 6000}
+    mirror.write()
     dcache.faults.add("trickle", f"{RAW}/*", count=2 * MIB, times=3)
     running = mirror.watch()
     for number in range(8):

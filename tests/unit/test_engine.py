@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from dcmirror.core.jobs import (
     ResultKind,
 )
 from dcmirror.core.retry import RetryPolicy
+from dcmirror.errors import BooksError
 from dcmirror.processes.engine import Engine, EnginePlan
 from dcmirror.processes.settler import Settlement
 
@@ -505,3 +507,58 @@ def test_ten_timeouts_in_a_row_open_the_breaker(history: History) -> None:
         history.fail(task, FailureClass.TRANSIENT, curl_code=28)
 
     assert HoldKey(HoldKind.DOOR, DOOR) in history.engine.holds
+
+
+class LockedBooks(dict[str, CopyRecord]):
+    """A catalogue that cannot be read."""
+
+    def __contains__(self, name: object) -> bool:
+        raise BooksError("the catalogue is locked")
+
+
+def test_jobs_that_were_chosen_but_not_sent_are_handed_out_again(
+    history: History,
+) -> None:
+    history.offer("a", "b")
+    history.known = LockedBooks()
+    with pytest.raises(BooksError):
+        history.hand_out()
+    history.known = {}
+
+    assert history.hand_out() == ["a", "b"]
+
+
+def test_a_probe_that_was_chosen_but_not_sent_is_made_again(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.fail("a", FailureClass.CREDENTIAL)
+    history.wait(31)
+    history.known = LockedBooks()
+    with pytest.raises(BooksError):
+        history.hand_out()
+    history.known = {}
+    history.wait(2)
+
+    assert history.hand_out() == ["a"]
+
+
+def test_a_hold_for_want_of_space_ends_when_the_next_file_fits() -> None:
+    history = History(min_free=1000)
+    history.engine.free_bytes = 1015
+    history.offer("a", size=20)
+    history.hand_out()
+
+    assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
+    assert not history.engine.has_space()  # 15 bytes, which is more than is missing
+    history.engine.free_bytes = 1020
+    assert history.engine.has_space()
+
+
+def test_another_min_free_is_obeyed_at_once() -> None:
+    history = History(min_free=1000)
+    history.engine.free_bytes = 1000
+    history.offer("a")
+    history.hand_out()
+    history.engine.replan(dataclasses.replace(history.engine.plan, min_free=10), 1.0)
+
+    assert history.engine.has_space()
