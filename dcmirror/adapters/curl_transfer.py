@@ -8,143 +8,39 @@ goes, so hops are made by hand; CAPATH adds to CAINFO instead of replacing it.
 
 from __future__ import annotations
 
-import mmap
-import os
 import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pycurl
 
 from dcmirror import __version__
+from dcmirror.adapters.bodies import Body
+from dcmirror.adapters.proxy_file import ProxyFile
+from dcmirror.adapters.requests import Answer, Request, TransferOptions, Write
 from dcmirror.adapters.webdav import Headers, read_headers
 from dcmirror.core import diagnosis
-from dcmirror.core.checksums import ADLER32_START, adler32
-from dcmirror.core.limits import Limits, Watch, data_seconds
+from dcmirror.core.limits import Watch, data_seconds
 from dcmirror.core.policy import is_local_address
 
-BUFFER_BYTES = 1024 * 1024
+__all__ = ["Answer", "Request", "Stream", "TransferOptions", "Transfers", "Write"]
+
 _CURL_BUFFER_BYTES = 512 * 1024
 _MAX_CONNECTIONS = 64
-#: The proxy file is looked at no more often: a request then uses what was read.
-_LOOK_SECONDS = 0.02
 #: What is read of an error's or a redirect's body before the connection is given up.
 _IGNORED_BODY_BYTES = 64 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 _HEADERS = ["Want-Digest: adler32"]
 #: Ours after a handshake whose verdict we may have lost: see ``_may_ask_why``.
 _RESETS = frozenset({diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE})
+
 _EPOLL_MASKS = {
     pycurl.POLL_IN: select.EPOLLIN,
     pycurl.POLL_OUT: select.EPOLLOUT,
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
 }
-
-Write = Callable[[memoryview], object]
-
-
-@dataclass(slots=True)
-class Request:
-    """One request of an attempt.
-
-    ``write`` takes the body of a 200; other bodies are ignored.  ``most_bytes``
-    bounds a body that does not say its length.  ``seconds_left`` is what this attempt
-    has left of ``timeout``.  The URL may hold a one-time right and is never logged.
-    """
-
-    url: str
-    at_door: bool
-    write: Write | None = None
-    most_bytes: int | None = None
-    seconds_left: float | None = None
-    refuse_local: bool = False
-    method: str = "GET"
-
-
-@dataclass(slots=True)
-class Answer:
-    """How a request ended; ``curl_code`` 0 means that there was a whole answer.
-
-    Times are milliseconds since the request began, ``first_byte_ms`` 0 if none came.
-    """
-
-    headers: Headers
-    curl_code: int = 0
-    message: str = ""
-    location: str | None = None
-    ip: str = ""
-    received: int = 0
-    adler32: int = ADLER32_START
-    connections: int = 0
-    is_connected: bool = True
-    connect_ms: float = 0.0
-    tls_ms: float = 0.0
-    ready_ms: float = 0.0
-    first_byte_ms: float = 0.0
-    total_ms: float = 0.0
-    error: OSError | None = None
-    refusal: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TransferOptions:
-    """What all requests of a worker have in common."""
-
-    proxy: Path | None
-    capath: Path | None
-    limits: Limits
-    keep_pool_connections: bool = False
-
-
-class Body:
-    """Gathers a body in one preallocated buffer: one checksum, one write per MiB.
-
-    TLS hands over at most 16 KiB at a time; a write for each costs half as much again.
-    """
-
-    __slots__ = ("_buffer", "_filled", "adler32", "error", "received", "write")
-
-    def __init__(self) -> None:
-        # A mapping and not a bytearray: what small files never touch takes no memory.
-        self._buffer = memoryview(mmap.mmap(-1, BUFFER_BYTES))
-        self.begin(None)
-
-    def begin(self, write: Write | None) -> None:
-        self.write = write
-        self._filled = 0
-        self.received = 0
-        self.adler32 = ADLER32_START
-        self.error: OSError | None = None
-
-    def take(self, chunk: bytes) -> None:
-        size = len(chunk)
-        self.received += size
-        start = self._filled
-        end = start + size
-        if end <= BUFFER_BYTES:
-            self._buffer[start:end] = chunk
-            self._filled = end
-            return
-        room = BUFFER_BYTES - start
-        self._buffer[start:] = chunk[:room]
-        self._filled = BUFFER_BYTES
-        self.flush()
-        rest = chunk[room:]
-        self._buffer[: len(rest)] = rest
-        self._filled = len(rest)
-
-    def flush(self) -> None:
-        """Raises OSError if the destination does not take it."""
-        if not self._filled:
-            return
-        full = self._buffer[: self._filled]
-        self._filled = 0
-        self.adler32 = adler32(full, self.adler32)
-        if self.write is not None:
-            self.write(full)
 
 
 class _LentSocket:
@@ -329,35 +225,6 @@ def set_common_options(handle: Any, options: TransferOptions) -> None:
 
 
 @dataclass(slots=True)
-class _Credential:
-    """The proxy file as last read; libcurl gets its bytes, so no half-read pairs."""
-
-    path: Path | None
-    stamp: tuple[int, int, int] | None = None
-    pem: bytes | None = None
-    error: OSError | None = None
-    looked_at: float = -1.0
-
-    def look(self, now: float) -> bool:
-        """Whether the file is another one than before."""
-        if self.path is None or now - self.looked_at < _LOOK_SECONDS:
-            return False
-        self.looked_at = now
-        try:
-            status = os.stat(self.path)
-            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp == self.stamp and self.error is None:
-                return False
-            self.pem = self.path.read_bytes()
-        except OSError as exc:
-            self.error = exc
-            return False
-        self.stamp = stamp
-        self.error = None
-        return True
-
-
-@dataclass(slots=True)
 class Transfers:
     """The multi handle, its sockets in the worker's epoll object, and its streams."""
 
@@ -370,7 +237,7 @@ class Transfers:
     _active: list[Stream] = field(init=False, default_factory=list)
     _aborted: list[tuple[Stream, Answer]] = field(init=False, default_factory=list)
     _due: float | None = field(init=False, default=None)
-    _credential: _Credential = field(init=False)
+    _credential: ProxyFile = field(init=False)
 
     def __post_init__(self) -> None:
         self._multi = pycurl.CurlMulti()
@@ -378,7 +245,7 @@ class Transfers:
         self._multi.setopt(pycurl.M_PIPELINING, 0)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        self._credential = _Credential(self.options.proxy)
+        self._credential = ProxyFile(self.options.proxy)
         self._credential.look(self.clock())
 
     def make_streams(self, count: int) -> list[Stream]:
