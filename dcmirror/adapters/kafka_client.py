@@ -201,9 +201,10 @@ class KafkaLog(logging.Handler):
 
     def reason(self, moment: float) -> str | None:
         """The most telling line about connections since ``moment``."""
-        lines = self.since(moment, "kafka.net")
+        # plain first: the library's names of its objects speak of SSL in any case
+        lines = [_plain(line) for line in self.since(moment, "kafka.net")]
         telling = [line for line in lines if _is_telling(line)]
-        return _plain((telling or lines)[-1]) if lines else None
+        return (telling or lines)[-1] if lines else None
 
 
 def _is_telling(line: str) -> bool:
