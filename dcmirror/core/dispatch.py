@@ -19,7 +19,7 @@ from dcmirror.core.jobs import Job
 #: A job up to this size counts as small: more of them are handed out ahead.
 SMALL_BYTES = 4 * 1024 * 1024
 #: Small jobs that one worker may have at hand.
-SMALL_AHEAD = 32
+SMALL_AHEAD = 64
 
 
 class State(Enum):
@@ -67,6 +67,7 @@ class Seat:
     tasks: dict[str, Entry]
     large: int = 0  # how many of them are not small
     is_alone: bool = False  # runs a suspect: nothing else goes there
+    is_leaving: bool = False  # finishes what it has
 
     def take(self, entry: Entry) -> None:
         """A job is handed to it."""
@@ -82,7 +83,7 @@ class Seat:
 
     def room(self) -> int:
         """How many more jobs it may be given now."""
-        if self.is_alone:
+        if self.is_alone or self.is_leaving:
             return 0
         free = self.streams - len(self.tasks)
         if free > 0:
@@ -275,6 +276,11 @@ class Dispatcher:
         """A worker incarnation is ready."""
         self._seats[number] = Seat(number, streams, {})
 
+    def close(self, number: int) -> None:
+        """A worker incarnation takes nothing more; what it has it still finishes."""
+        if number in self._seats:
+            self._seats[number].is_leaving = True
+
     def unseat(self, number: int) -> list[Entry]:
         """A worker incarnation is gone: the jobs it had, ready again as suspects.
 
@@ -332,7 +338,7 @@ class Dispatcher:
 
     def _next_pair(self) -> tuple[Entry, Seat] | None:
         if self._suspects:
-            idle = next((s for s in self._seats.values() if not s.tasks), None)
+            idle = next((s for s in self._open_seats() if not s.tasks), None)
             if idle is not None:
                 return next(iter(self._suspects.values())), idle
         seat = self._roomiest(self._seats_for_all())
@@ -345,13 +351,16 @@ class Dispatcher:
 
     def _seats_for_all(self) -> list[Seat]:
         """While suspects wait, one worker is left to run dry for them."""
-        seats = list(self._seats.values())
+        seats = self._open_seats()
         if self._suspects and not any(s.is_alone for s in seats) and len(seats) > 1:
             driest = min(seats, key=lambda s: len(s.tasks))
             seats.remove(driest)
         elif self._suspects and len(seats) == 1:
             return []
         return seats
+
+    def _open_seats(self) -> list[Seat]:
+        return [seat for seat in self._seats.values() if not seat.is_leaving]
 
     @staticmethod
     def _roomiest(seats: Iterable[Seat]) -> Seat | None:

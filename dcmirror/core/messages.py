@@ -49,7 +49,8 @@ class Report:
 
     Sent at once with results, else once a second.  ``free_bytes`` is what an
     unprivileged user may still write below the mirror, None when unknown.
-    ``publishing`` says that the publisher is inside a sync (no stall kill then).
+    ``publishing`` says that the publisher is inside a sync (no stall kill then),
+    ``leaving`` that the worker was told to go and takes no more jobs.
     """
 
     results: tuple[AttemptResult, ...] = ()
@@ -58,6 +59,7 @@ class Report:
     free_bytes: int | None = None
     total_bytes: int | None = None
     publishing: bool = False
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -438,6 +438,7 @@ class Worker:
                 free_bytes=free_bytes,
                 total_bytes=total_bytes,
                 publishing=self.publisher.publishing,
+                leaving=self.drain_until is not None,
             )
         )
         news.results.clear()

@@ -129,6 +129,47 @@ def test_a_stop_during_a_hold_is_a_stop(mirror: Deployment, dcache: FakeDCache) 
     ended_well(again)
 
 
+def test_a_term_for_the_whole_group_is_a_stop_too(
+    mirror: Deployment, dcache: FakeDCache
+) -> None:
+    """As systemd sends it unless it is told KillMode=mixed."""
+    mirror.tables["pipeline"]["workers"] = 1
+    mirror.write()
+    dcache.faults.add("trickle", f"{RAW}/*", count=MIB)
+    running = mirror.watch()
+    for number in range(4):
+        dcache.upload(f"{RAW}/{number}", size=2 * MIB, seed=number)
+    wait_until(lambda: len(mirror.parts()) == 4, 20)
+    for pid, args in running.children().items():
+        if "spawn_main" in args:
+            os.kill(pid, signal.SIGTERM)
+    assert running.stop() == 0, running.log
+
+    assert set(mirror.copies()) == {"0", "1", "2", "3"}
+    assert mirror.parts() == []
+    assert "Traceback" not in running.log
+
+
+def test_a_worker_that_is_told_to_go_finishes_and_is_replaced(
+    mirror: Deployment, dcache: FakeDCache
+) -> None:
+    dcache.faults.add("trickle", f"{RAW}/slow", count=MIB, times=1)
+    running = mirror.watch()
+    dcache.upload(f"{RAW}/slow", size=4 * MIB, seed=1)
+    wait_until(mirror.parts, 20)
+    before = wait_until(lambda: worker_pids(mirror), 10)
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+    for number in range(6):
+        dcache.upload(f"{RAW}/{number}", size=1000, seed=number)
+    copied(mirror, "slow", *map(str, range(6)))
+    wait_until(lambda: len(set(worker_pids(mirror)) - set(before)) == 2, 20)
+
+    assert mirror.status()["retries"] == 0
+    assert len(dcache.requests.of("GET", f"{RAW}/slow", "door")) == 1
+    ended_well(running)
+
+
 # -- HUP ------------------------------------------------------------------------------
 
 

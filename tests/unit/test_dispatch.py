@@ -216,3 +216,27 @@ def test_counts_add_up_whatever_happens(dispatcher: Dispatcher) -> None:
     counts = {state: dispatcher.count(state) for state in State}
     assert sum(counts.values()) == len(dispatcher.entries) == 5
     assert counts[State.OUT] == 1
+
+
+def test_a_worker_that_leaves_gets_nothing_more(dispatcher: Dispatcher) -> None:
+    dispatcher.seat(2, streams=1)
+    dispatcher.close(1)
+    dispatcher.add(job("a"))
+    dispatcher.add(job("b", size=None))
+
+    assert [worker for _, worker in dispatcher.hand_out(0.0)] == [2]
+    assert dispatcher.count(State.READY) == 1
+
+
+def test_a_suspect_is_not_given_to_a_worker_that_leaves() -> None:
+    dispatcher = Dispatcher()
+    dispatcher.seat(1, streams=1)
+    dispatcher.add(job("suspect"))
+    handed(dispatcher)
+    dispatcher.unseat(1)
+    dispatcher.seat(2, streams=1)
+    dispatcher.close(2)
+
+    assert handed(dispatcher) == []
+    dispatcher.seat(3, streams=1)
+    assert handed(dispatcher) == ["suspect"]
