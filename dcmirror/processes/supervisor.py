@@ -219,6 +219,8 @@ class Supervisor:
         engine = self.engine
         if report.publishing:
             child.last_beat = now + 3600.0  # a sync may take its time; not silent yet
+        if report.leaving:
+            engine.dispatcher.close(child.number)
         if report.free_bytes is not None:
             engine.free_bytes = report.free_bytes
         if report.total_bytes is not None:

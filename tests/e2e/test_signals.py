@@ -157,7 +157,8 @@ def test_a_worker_that_is_told_to_go_finishes_and_is_replaced(
     running = mirror.watch()
     dcache.upload(f"{RAW}/slow", size=4 * MIB, seed=1)
     wait_until(mirror.parts, 20)
-    before = wait_until(lambda: worker_pids(mirror), 10)
+    wait_until(lambda: len(worker_pids(mirror)) == 2, 10)
+    before = worker_pids(mirror)
     for pid in before:
         os.kill(pid, signal.SIGTERM)
     for number in range(6):
