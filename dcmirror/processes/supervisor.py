@@ -21,6 +21,7 @@ from dcmirror.core.messages import (
     Drain,
     ProbeDestination,
     ProbeSource,
+    Ready,
     Report,
     RunJobs,
     SourceState,
@@ -37,7 +38,7 @@ from dcmirror.processes.engine import Engine
 from dcmirror.processes.fleet import Fleet
 
 #: Outcomes gather this long before they are settled together (seconds).
-SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.2
 #: A worker gets this much more than the drain's deadline to leave by itself.
 DRAIN_MARGIN = 3.0
 _LOGGER_SECONDS = 2.0
@@ -210,7 +211,8 @@ class Supervisor:
             self._judge_destination(message, now)
         elif isinstance(message, SourceState):
             self._judge_source(message, now)
-        elif child.is_ready:
+        elif isinstance(message, Ready):
+            self._learn_space(message)
             engine.dispatcher.seat(child.number, self.fleet.streams_of(child.number))
 
     def _take_report(
@@ -221,16 +223,19 @@ class Supervisor:
             child.last_beat = now + 3600.0  # a sync may take its time; not silent yet
         if report.leaving:
             engine.dispatcher.close(child.number)
-        if report.free_bytes is not None:
-            engine.free_bytes = report.free_bytes
-        if report.total_bytes is not None:
-            engine.learn_size(report.total_bytes)
+        self._learn_space(report)
         engine.story.steps(report.steps)
         for progress in report.progress:
             engine.progress[progress.task] = progress
         for result in report.results:
             child.has_worked = True
             engine.take_result(child.number, result, now, wall)
+
+    def _learn_space(self, message: Ready | Report) -> None:
+        if message.free_bytes is not None:
+            self.engine.free_bytes = message.free_bytes
+        if message.total_bytes is not None:
+            self.engine.learn_size(message.total_bytes)
 
     def _bury(self, child: Child, now: float, wall: float) -> None:
         jobs = self.engine.worker_died(child.number, now, wall)
