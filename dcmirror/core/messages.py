@@ -38,9 +38,11 @@ class ProbeSource:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From a worker: booted, its selector runs."""
+    """From a worker: booted, its selector runs; space as in ``Report``."""
 
     pid: int
+    free_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

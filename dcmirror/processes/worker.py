@@ -157,7 +157,7 @@ class Worker:
             self.epoll.register(fd, select.EPOLLIN)
         if self.has_thread:
             self.publisher.start()
-        self.outbox.send(Ready(os.getpid()))
+        self.outbox.send(Ready(os.getpid(), *self._space()))
         while not self._is_done():
             events = self.epoll.poll(self._timeout(self.clock()))
             began = self.clock()
