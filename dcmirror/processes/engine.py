@@ -291,7 +291,9 @@ class Engine:
         for entry in accused:
             self.progress.pop(entry.job.task, None)
             self.hold_desk.inconclusive(entry, now)
-            if entry.deaths_alone >= POISON_DEATHS:
+            if entry.job.task in self._disowned:
+                self._forget(entry)
+            elif entry.deaths_alone >= POISON_DEATHS:
                 text = f"the worker died {POISON_DEATHS} times with only this file"
                 failure = Failure(FailureClass.POISON, text)
                 self._settle_entry(entry, FailureClass.POISON, failure, None, wall)

@@ -5,8 +5,6 @@ The engine asks it before it hands jobs out and after each attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from dcmirror.core.dispatch import Dispatcher, Entry
 from dcmirror.core.failures import Failure, FailureClass, Treatment
 from dcmirror.core.holds import SOURCE_CLASSES, Hold, HoldBook, HoldKey, HoldKind
@@ -80,6 +78,8 @@ class HoldDesk:
             pair = self._probe(hold, now)
             if pair is not None:
                 pairs.append(pair)
+            elif hold.key.kind is HoldKind.POOL and not self._candidates(hold):
+                self.end(hold.key, now)  # no file waits for that pool any more
             else:
                 hold.probe_at = now + _SOON  # nothing to probe with, or nobody free
         return pairs
@@ -92,7 +92,7 @@ class HoldDesk:
                 return entry, worker
         return None
 
-    def _candidates(self, hold: Hold) -> Iterable[Entry]:
+    def _candidates(self, hold: Hold) -> list[Entry]:
         if hold.key.kind is HoldKind.POOL:
             entries = self._dispatcher.entries.values()
             return [e for e in entries if e.held_by == hold.key][:1]

@@ -562,3 +562,27 @@ def test_another_min_free_is_obeyed_at_once() -> None:
     history.engine.replan(dataclasses.replace(history.engine.plan, min_free=10), 1.0)
 
     assert history.engine.has_space()
+
+
+def test_a_pools_hold_ends_with_the_last_file_that_waits_for_it(
+    history: History,
+) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.fail("a", FailureClass.HOST, host="pool:1")
+    history.engine.drop_partition("billing", 0)
+    history.wait(2.0)
+    history.hand_out()
+
+    assert len(history.engine.holds) == 0
+
+
+def test_a_dead_workers_job_of_a_revoked_partition_is_forgotten(
+    history: History,
+) -> None:
+    history.offer("runs")
+    history.hand_out()
+    history.engine.drop_partition("billing", 0)
+    history.engine.worker_died(WORKER, history.now, history.now)
+
+    assert history.engine.dispatcher.entries == {}
