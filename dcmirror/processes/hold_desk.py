@@ -18,6 +18,8 @@ _SILENT = (ResultKind.BUSY, ResultKind.AGAIN, ResultKind.PARKED)
 #: Until a probe that could not be made, or said nothing, is made again (seconds).
 _SOON = 1.0
 _CURL_TIMEOUT = 28
+#: Half of a topic's retention, where nobody changed Kafka's default of seven days.
+ALERT_SECONDS = 3.5 * 86400
 
 
 class HoldDesk:
@@ -63,6 +65,18 @@ class HoldDesk:
         """Whether this failure is one of those the source hold stands for."""
         held = self.source_key in self.holds
         return held and failure.failure_class in SOURCE_CLASSES
+
+    def alert(self, now: float) -> None:
+        """Say once of a long hold that Kafka will not keep the records for ever."""
+        for hold in self.holds.all():
+            if now - hold.since > ALERT_SECONDS and not hold.alerted:
+                hold.alerted = True
+                days = (now - hold.since) / 86400
+                self._story.note(
+                    f"held for {days:.1f} days ({hold.key}: {hold.cause}); records that "
+                    "outlive the topic's retention are lost",
+                    level="error",
+                )
 
     # -- probes -------------------------------------------------------------------
 

@@ -349,6 +349,7 @@ class Supervisor:
         if now >= self._second + 1.0:
             self._second = now
             self._flush_if_books_are_well(now)
+            self.engine.hold_desk.alert(now)
             self.hooks.every_second(now, wall)
         if self._hup:
             self._hup = False

@@ -586,3 +586,15 @@ def test_a_dead_workers_job_of_a_revoked_partition_is_forgotten(
     history.engine.worker_died(WORKER, history.now, history.now)
 
     assert history.engine.dispatcher.entries == {}
+
+
+def test_a_hold_of_days_is_an_alert_said_once(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.fail("a", FailureClass.DESTINATION)
+    history.engine.hold_desk.alert(history.now + 3 * 86400)
+    assert "note" not in history.story.told
+    history.engine.hold_desk.alert(history.now + 4 * 86400)
+    history.engine.hold_desk.alert(history.now + 5 * 86400)
+
+    assert history.story.told.count("note") == 1
