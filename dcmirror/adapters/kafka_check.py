@@ -13,7 +13,7 @@ from kafka import codec
 from kafka import errors as kafka_errors
 from kafka.record import util
 
-from dcmirror.adapters.kafka_client import admin_settings, capture_log
+from dcmirror.adapters.kafka_client import admin_settings, capture_log, connection_hint
 from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
 
@@ -86,7 +86,7 @@ def _admin(settings: Kafka, seconds: float) -> Iterator[Any]:
         finally:
             admin.close()
     except kafka_errors.KafkaError as error:
-        reason = log.reason(began)
+        reason = connection_hint(settings.client, log.reason(began) or "")
         text = str(error) or type(error).__name__
         raise IntakeError(f"{text} ({reason})" if reason else text) from error
     except (OSError, ValueError, TypeError, AssertionError) as error:

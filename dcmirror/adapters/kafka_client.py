@@ -204,7 +204,8 @@ class KafkaLog(logging.Handler):
         # plain first: the library's names of its objects speak of SSL in any case
         lines = [_plain(line) for line in self.since(moment, "kafka.net")]
         telling = [line for line in lines if _is_telling(line)]
-        return (telling or lines)[-1] if lines else None
+        broken = [line for line in lines if "disconnected" in line]
+        return (telling or broken or lines)[-1] if lines else None
 
 
 def _is_telling(line: str) -> bool:

@@ -606,8 +606,9 @@ def sasl_client(pki: Pki) -> Client:
         (tls_client, {"ssl_certfile": None, "ssl_keyfile": None}, "certificate"),
         (tls_client, {"ssl_cafile": None}, "certificate"),
         (sasl_client, {}, ""),
-        (sasl_client, {"sasl_plain_password": "wrong"}, "authentication failed"),
-        (sasl_client, {"sasl_mechanism": "SCRAM-SHA-256"}, "authentication failed"),
+        # kafka-python sees the broker's words, or only that it hung up
+        (sasl_client, {"sasl_plain_password": "wrong"}, "authentication"),
+        (sasl_client, {"sasl_mechanism": "SCRAM-SHA-256"}, "authentication"),
     ],
 )
 def test_a_real_broker_tells_reasons_of_tls_and_sasl(
