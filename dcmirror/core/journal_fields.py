@@ -11,7 +11,6 @@ from dcmirror.core.jobs import AttemptResult, Job, Origin, ResultKind
 from dcmirror.core.journal_document import nanoseconds, time_text
 from dcmirror.core.journal_table import FIELDS
 
-
 _PHASE = "dcmirror.transfer.phases."
 _PHASES = {
     name.removeprefix(_PHASE): name for name in FIELDS if name.startswith(_PHASE)
