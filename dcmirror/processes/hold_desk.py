@@ -73,8 +73,8 @@ class HoldDesk:
                 hold.alerted = True
                 days = (now - hold.since) / 86400
                 self._story.note(
-                    f"held for {days:.1f} days ({hold.key}: {hold.cause}); records that "
-                    "outlive the topic's retention are lost",
+                    f"held for {days:.1f} days ({hold.key}: {hold.cause}); records "
+                    "that outlive the topic's retention are lost",
                     level="error",
                 )
 
