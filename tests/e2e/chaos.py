@@ -60,6 +60,7 @@ def ended_well(running: Running) -> None:
 
 def told_once(running: Running, kind: str) -> None:
     """A hold began and ended, with one line each."""
+    running.says(f"[HOLD_OVER] {kind}")
     lines = running.log.splitlines()
     assert sum(f"[HOLD] {kind}" in line for line in lines) == 1
     assert sum(f"[HOLD_OVER] {kind}" in line for line in lines) == 1

@@ -48,7 +48,7 @@ def test_a_full_state_directory_holds_and_nothing_is_lost(
             dcache.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
         running.says("[HOLD] books")
         committed = kafka.committed(f"g-{mirror.tables['kafka']['topic']}")
-        assert sum(committed.values()) <= 2
+        assert sum(committed.values()) < dcache.site.billing.published
         (disk / "ballast").unlink()
         copied(mirror, *(f"{number}.dat" for number in range(20)))
 
