@@ -23,7 +23,7 @@ from dcmirror.adapters.requests import Answer, Request, TransferOptions, Write
 from dcmirror.adapters.webdav import Headers, read_headers
 from dcmirror.core import diagnosis
 from dcmirror.core.limits import Watch, data_seconds
-from dcmirror.core.policy import is_local_address
+from dcmirror.core.policy import locality, refusal_of
 
 __all__ = ["Answer", "Request", "Stream", "TransferOptions", "Transfers", "Write"]
 
@@ -195,8 +195,9 @@ class Stream:
         """The last word on where a redirect leads: the address itself (G9)."""
         family, kind, protocol, name = address
         ip = name[0] if isinstance(name, tuple) else ""
-        if self.request and self.request.refuse_local and is_local_address(ip):
-            self.refusal = f"redirect to the local address {ip}"
+        place = locality(ip)
+        if place and self.request and place in self.request.refused:
+            self.refusal = refusal_of(place, ip)
             return int(pycurl.SOCKET_BAD)
         return _LentSocket(family, kind, protocol)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from dcmirror.adapters.webdav import Headers
 from dcmirror.core.checksums import ADLER32_START
 from dcmirror.core.limits import Limits
+from dcmirror.core.policy import Locality
 
 Write = Callable[[memoryview], object]
 
@@ -19,7 +20,8 @@ class Request:
 
     ``write`` takes the body of a 200; other bodies are ignored.  ``most_bytes``
     bounds a body that does not say its length.  ``seconds_left`` is what this attempt
-    has left of ``timeout``.  The URL may hold a one-time right and is never logged.
+    has left of ``timeout``; ``refused`` are kinds of addresses that the name must not
+    resolve to.  The URL may hold a one-time right and is never logged.
     """
 
     url: str
@@ -27,7 +29,7 @@ class Request:
     write: Write | None = None
     most_bytes: int | None = None
     seconds_left: float | None = None
-    refuse_local: bool = False
+    refused: frozenset[Locality] = frozenset()
     method: str = "GET"
 
 

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -50,24 +51,36 @@ def _place_of_origin(origin: str) -> Place | None:
     return Place(scheme, parts.hostname.lower(), port or _PORTS.get(scheme, 0))
 
 
-def is_local_address(address: str) -> bool:
-    """Loopback, link-local or unspecified: this host, or the cloud's metadata service.
+class Locality(StrEnum):
+    """Addresses that no redirect may name, unless the door itself is such a one."""
+
+    LOOPBACK = "local"  # this host
+    LINK_LOCAL = "link-local"  # this wire: a cloud's metadata service, for one
+
+
+def locality(address: str) -> Locality | None:
+    """What kind of local address it is; None for one that is not.
 
     Accepts ``host`` spellings too, where a name counts by what it is reserved for.
     """
     name = address.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
-        return True
+        return Locality.LOOPBACK
     try:
         ip = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return any(
-        one.is_loopback or one.is_link_local or one.is_unspecified
-        for one in (ip, mapped)
-        if one is not None
-    )
+        return None
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback or ip.is_unspecified:
+        return Locality.LOOPBACK
+    return Locality.LINK_LOCAL if ip.is_link_local else None
+
+
+def refused_localities(door_url: str, door_ip: str | None) -> frozenset[Locality]:
+    """The kinds that this door may not send us to: its own kind it may."""
+    door = place_of(door_url)
+    names = (door.host if door else "", door_ip or "")
+    return frozenset(Locality) - {locality(name) for name in names}
 
 
 def check_redirect(
@@ -92,24 +105,18 @@ def check_redirect(
         return f"redirect to {place.name} with a user name in it"
     if hosts and not any(_matches(place.host, glob) for glob in hosts):
         return f"redirect to host {place.host}, not in redirect_hosts"
-    if is_local_door(door_url, door_ip):
-        return None
-    return _check_addresses(place.host, resolved_ip)
+    refused = refused_localities(door_url, door_ip)
+    for address in (place.host, resolved_ip or ""):
+        kind = locality(address)
+        if kind and kind in refused:
+            return refusal_of(kind, address)
+    return None
+
+
+def refusal_of(kind: Locality, address: str) -> str:
+    """Why an address is refused, in words."""
+    return f"redirect to the {kind.value} address {address}"
 
 
 def _matches(host: str, glob: str) -> bool:
     return fnmatch.fnmatchcase(host, glob.lower())
-
-
-def is_local_door(door_url: str, door_ip: str | None) -> bool:
-    """Whether the door itself is on this host: then its pools may be, too."""
-    door = place_of(door_url)
-    names = (door.host if door else "", door_ip or "")
-    return any(is_local_address(name) for name in names)
-
-
-def _check_addresses(*addresses: str | None) -> str | None:
-    for address in addresses:
-        if address and is_local_address(address):
-            return f"redirect to the local address {address}"
-    return None

@@ -16,10 +16,11 @@ from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import Job
 from dcmirror.core.policy import (
     MAX_HOPS,
+    Locality,
     Place,
     check_redirect,
-    is_local_door,
     place_of,
+    refused_localities,
 )
 from dcmirror.core.verification import Source
 from dcmirror.errors import DcmirrorError
@@ -107,8 +108,10 @@ class Exchange:
         timeout = self.rules.timeout
         left = timeout - self._spent_seconds if timeout > 0 else None
         # The name was checked already; this is about what it resolves to.
-        is_strict = not at_door and not is_local_door(self.job.url, self._door_ip)
-        return Request(url, at_door, write, most_bytes, left, is_strict)
+        refused: frozenset[Locality] = frozenset()
+        if not at_door:
+            refused = refused_localities(self.job.url, self._door_ip)
+        return Request(url, at_door, write, most_bytes, left, refused)
 
     def _next(
         self, answer: Answer, place: Place, *, at_door: bool

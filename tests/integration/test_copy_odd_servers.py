@@ -21,6 +21,7 @@ from dcmirror.adapters.curl_transfer import (
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, ResultKind
 from dcmirror.core.limits import Limits
+from dcmirror.core.policy import Locality
 from helpers import wait_until
 from servers.scripted import Reply, ScriptedServer, ok
 from worker_harness import make_job, make_settings, worker_in_thread
@@ -215,7 +216,8 @@ def test_name_that_leads_to_this_host_is_refused_before_it_is_asked() -> None:
         (stream,) = loop.transfers.make_streams(1)
         with ScriptedServer([ok(BODY)]) as server:
             url = f"http://127.0.0.1:{server.port}/f"
-            refused = loop.ask(stream, Request(url, False, len, refuse_local=True))
+            strict = Request(url, False, len, refused=frozenset(Locality))
+            refused = loop.ask(stream, strict)
             allowed = loop.ask(stream, Request(url, False, len))
     finally:
         loop.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcmirror.core.policy import check_redirect, is_local_address, place_of
+from dcmirror.core.policy import check_redirect, locality, place_of
 
 DOOR = "https://door.example.org:2880/data/f"
 BOTH = ("https", "http")
@@ -46,6 +46,13 @@ def test_pools_anywhere_are_allowed_by_default(location: str) -> None:
 )
 def test_this_host_and_link_local_addresses_are_refused(location: str) -> None:
     assert "local address" in (refusal(location) or "")
+
+
+def test_a_door_on_this_host_may_not_name_link_local_addresses() -> None:
+    location = "http://169.254.169.254/latest/meta-data"
+
+    assert refusal(location, door="https://localhost:2880/f") is not None
+    assert refusal(location, door="https://169.254.1.1:2880/f") is None
 
 
 def test_name_that_resolves_to_this_host_is_refused() -> None:
@@ -114,4 +121,4 @@ def test_place_names_host_and_port() -> None:
 
 @pytest.mark.parametrize("name", ["pool.example.org", "192.0.2.1", "2001:db8::1", ""])
 def test_public_names_and_addresses_are_not_local(name: str) -> None:
-    assert not is_local_address(name)
+    assert locality(name) is None
