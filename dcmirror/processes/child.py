@@ -61,7 +61,9 @@ class Child:
         code = self.process.exitcode
         if code is None:
             return "still running"
-        if code >= 0:
+        if code == 0:
+            return "left as it was told, exit status 0"
+        if code > 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
         hint = ", perhaps out of memory" if -code == signal.SIGKILL else ""
