@@ -269,7 +269,8 @@ class CopyAttempt:
         body = Body(answer.received, answer.adler32, answer.headers.adler32)
         verdict = judge_body(self.wanted, body)
         source = Source()
-        if verdict is Verdict.ASK:
+        is_nameless = verdict is Verdict.GOOD and self.wanted.pnfsid is None
+        if verdict is Verdict.ASK or is_nameless:
             source = yield from self.exchange.head("checksum")
             verdict = judge_body_by_source(self.wanted, body, source)
         if verdict is Verdict.NO_DIGEST and self.tools.missing_digest != "accept":
