@@ -26,7 +26,7 @@ _TEXT_CHARACTERS = 8192
 # Fields whose text other programs wrote, so that a URL in it may carry a token.
 _PROSE = frozenset({"error.message", "event.reason", "dcmirror.kafka.excerpt"})
 
-_PLACES = {name: (name.split(".")[:-1], name.split(".")[-1]) for name in FIELDS}
+_PLACES = {name: name.rpartition(".")[::2] for name in FIELDS}
 
 Event = dict[str, Any]
 
@@ -84,24 +84,19 @@ class EventMaker:
     ) -> Event:
         """The nested document; refuses what the table does not know."""
         entry = ACTIONS[action]
-        unknown = fields.keys() - entry.fields
-        if unknown:
-            raise ValueError(f"{action} has no field {', '.join(sorted(unknown))}")
-        flat = {
-            "@timestamp": time_text(at),
-            "log.level": level or entry.level,
-            "message": without_secrets(message),
-            "event.id": event_id,
-            **fields,
-        }
-        for name in _PROSE & flat.keys():
-            flat[name] = flat[name] and without_secrets(flat[name])
-        template = self._templates[action]
+        if not entry.fields.issuperset(fields):
+            unknown = ", ".join(sorted(fields.keys() - entry.fields))
+            raise ValueError(f"{action} has no field {unknown}")
         document = {
             name: value.copy() if type(value) is dict else value
-            for name, value in template.items()
+            for name, value in self._templates[action].items()
         }
-        return _fill(document, flat)
+        document["@timestamp"] = time_text(at)
+        document["log"]["level"] = level or entry.level
+        document["message"] = _clean(without_secrets(message))
+        if event_id is not None:
+            document["event"]["id"] = event_id
+        return _fill(document, fields)
 
 
 def _of_action(name: str) -> dict[str, Any]:
@@ -117,15 +112,25 @@ def _of_action(name: str) -> dict[str, Any]:
 
 def _fill(document: Event, flat: Mapping[str, Any]) -> Event:
     """Put dotted names in their places; what is unknown is left out."""
+    places = {"": document}
     for name, value in flat.items():
+        if value is None:
+            continue
         kind = type(value)
-        if value is None or (kind is float and not isfinite(value)):
+        if kind is str:
+            value = _clean(without_secrets(value) if name in _PROSE else value)
+        elif kind is float and not isfinite(value):
             continue
         parents, leaf = _PLACES[name]
-        place = document
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = _clean(value) if kind is str else value
+        if parents not in places:
+            places[parents] = _place(document, parents)
+        places[parents][leaf] = value
+    return document
+
+
+def _place(document: Event, parents: str) -> Event:
+    for parent in parents.split("."):
+        document = document.setdefault(parent, {})
     return document
 
 
