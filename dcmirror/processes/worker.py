@@ -57,7 +57,7 @@ from dcmirror.tasks.probe import SourceProbe
 
 _BEAT_SECONDS = 1.0
 #: Results gather that long while there is more to do; idle, they leave at once.
-_GATHER_SECONDS = 0.004
+_GATHER_SECONDS = 0.02
 _GATHER_RESULTS = 32
 #: Attempts beyond the streams: waiting for a digest or for the publisher.
 _MAX_OFF_STREAM = 64
