@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +162,14 @@ class Running:
 
     def children(self) -> dict[int, str]:
         """Pids of the child processes, with their command lines."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        pairs = (line.split(maxsplit=1) for line in listed.splitlines())
-        return {int(pid): args for pid, args in pairs}
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # gone meanwhile
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                if parent == self.pid:
+                    command = (stat.parent / "cmdline").read_bytes()
+                    found[int(stat.parent.name)] = command.replace(b"\0", b" ").decode()
+        return found
 
     def signal(self, number: int) -> None:
         """Send a signal to the supervisor."""
