@@ -129,11 +129,16 @@ class Publisher(threading.Thread):
         self._calls = calls or DurabilityCalls()
         self._clock = clock
         self._done: deque[_Entry] = deque()
-        self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[_Entry]] = queue.SimpleQueue()
 
-    def submit(self, finished: FinishedPart) -> None:
-        """Hand over a part; nobody else may touch it from now on."""
-        self._waiting.put(self._sealed(finished))
+    def submit(self, *parts: FinishedPart) -> None:
+        """Hand over parts; nobody else may touch them from now on."""
+        entries = [self._sealed(part) for part in parts]
+        if self._sync == "file":
+            for entry in entries:
+                self._waiting.put([entry])
+        else:
+            self._waiting.put(entries)
 
     def publish_now(self, parts: Iterable[FinishedPart]) -> None:
         """Publish in the caller's thread: where nothing is synced, nothing blocks long.
@@ -155,7 +160,7 @@ class Publisher(threading.Thread):
 
     def close(self, timeout: float | None = None) -> None:
         """Publish what was submitted, then end the thread."""
-        self._waiting.put(None)
+        self._waiting.put([])
         if self.ident is not None:
             self.join(timeout)
 
@@ -175,20 +180,16 @@ class Publisher(threading.Thread):
         return entry
 
     def _next_group(self) -> list[_Entry]:
-        first = self._waiting.get()
-        if first is None:
-            return []
-        group = [first]
-        limit = 1 if self._sync == "file" else _MAX_GROUP
-        while len(group) < limit:
+        group = self._waiting.get()
+        while group and self._sync != "file" and len(group) < _MAX_GROUP:
             try:
-                entry = self._waiting.get_nowait()
+                more = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if entry is None:
-                self._waiting.put(None)
+            if not more:  # the end comes after this group
+                self._waiting.put([])
                 break
-            group.append(entry)
+            group += more
         return group
 
     def _publish(self, group: list[_Entry]) -> None:

@@ -56,9 +56,11 @@ from dcmirror.tasks.copy import (
 from dcmirror.tasks.probe import SourceProbe
 
 _BEAT_SECONDS = 1.0
-#: Results gather that long while there is more to do; idle, they leave at once.
+#: Results, and parts to publish, gather that long while there is more to do; idle, they
+#: leave at once.
 _GATHER_SECONDS = 0.02
 _GATHER_RESULTS = 32
+_GATHER_PARTS = 16
 #: Attempts beyond the streams: waiting for a digest or for the publisher.
 _MAX_OFF_STREAM = 64
 _COPY_RUN_SECONDS = 10.0
@@ -140,6 +142,7 @@ class Worker:
         self.wanting: deque[tuple[_Run, Request]] = deque()
         self.ready: deque[_Run] = deque()
         self.finished: list[FinishedPart] = []
+        self.finished_since = 0.0
         self.has_thread = settings.destination.sync != "none"
         self.sleeping: list[tuple[float, int, _Run]] = []
         self.numbers = itertools.count()
@@ -214,6 +217,8 @@ class Worker:
             due = min(due, self.sleeping[0][0])
         if self.news.results:
             due = min(due, self.news.since + _GATHER_SECONDS)
+        if self.finished:
+            due = min(due, self.finished_since + _GATHER_SECONDS)
         return max(0.0, due - now)
 
     def _is_done(self) -> bool:
@@ -313,6 +318,8 @@ class Worker:
             self._take_stream(run)
             run.is_publishing = True
             part = FinishedPart(action.part, action.mark, action.mtime, run)
+            if not self.finished:
+                self.finished_since = self.clock()
             self.finished.append(part)
         elif action.seconds > 0:
             self._take_stream(run)
@@ -351,16 +358,23 @@ class Worker:
         self.news.results.append(result)
 
     def _hand_over_finished(self) -> None:
-        """What finished in this pass, together: it makes a better group."""
-        if not self.finished:
+        """Together: every group wakes the publisher, and costs at least one sync."""
+        if not self.finished or self._may_gather():
             return
         finished, self.finished = self.finished, []
         if self.has_thread:
-            for part in finished:
-                self.publisher.submit(part)
+            self.publisher.submit(*finished)
         else:
             self.publisher.publish_now(finished)
             self._on_published()
+
+    def _may_gather(self) -> bool:
+        """Whether finished parts may wait for others."""
+        return (
+            bool(self.waiting)
+            and len(self.finished) < _GATHER_PARTS
+            and self.clock() < self.finished_since + _GATHER_SECONDS
+        )
 
     def _on_published(self) -> None:
         for published in self.publisher.take_results():
