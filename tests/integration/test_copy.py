@@ -16,6 +16,7 @@ import pytest
 
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.parts import Part
+from dcmirror.core import marks
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import AttemptResult, CopyRecord, Job, ResultKind
 from dcmirror.processes.worker import Worker
@@ -417,7 +418,7 @@ def test_name_under_a_live_part_is_busy(site: Site) -> None:
     with (site.mirror / "file.part").open("wb") as other:
         other.write(b"half")
         other.flush()
-        os.setxattr(other.fileno(), "user.dcmirror", b'{"v":1,"part":true}')
+        os.setxattr(other.fileno(), marks.ATTRIBUTE, marks.PART_MARK)
         fcntl.flock(other, fcntl.LOCK_EX)
 
         assert ResultKind.BUSY is site.copy(job).kind
