@@ -11,9 +11,10 @@ import math
 import random
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from dcmirror.core.dispatch import Dispatcher, Entry, State
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.entries import Entry, State
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import (
@@ -21,8 +22,6 @@ from dcmirror.core.holds import (
     HoldBook,
     HoldKey,
     HoldKind,
-    Provisional,
-    SourceSuspicion,
 )
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -34,9 +33,11 @@ from dcmirror.core.jobs import (
     ResultKind,
 )
 from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
+from dcmirror.core.tally import Tally
 from dcmirror.errors import BooksError
 from dcmirror.processes.hold_desk import HoldDesk
 from dcmirror.processes.settler import Settlement, Settler
+from dcmirror.processes.source_watch import SourceWatch
 from dcmirror.processes.story import Story
 
 #: Deaths alone in a worker after which a job is poison.
@@ -45,28 +46,6 @@ POISON_DEATHS = 2
 LONGEST_AGAIN = 30.0
 #: The default of min_free is one per cent of the destination, or this if it is less.
 DEFAULT_MIN_FREE = 10 * 1024**3
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts since the start, for status and reports."""
-
-    mirrored: int = 0
-    adopted: int = 0
-    bytes_mirrored: int = 0
-    failed: int = 0
-    retries: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)
-
-    def counts(self) -> dict[str, int]:
-        """The four numbers that events and log lines carry."""
-        return {
-            "mirrored": self.mirrored,
-            "skipped": sum(self.skipped.values()),
-            "failed": self.failed,
-            "retried": self.retries,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +80,15 @@ class Engine:
         self.settler = settler
         self.story = story
         self.tally = Tally()
-        self.suspicion = SourceSuspicion()
+        self.source_watch = SourceWatch(
+            dispatcher, self.hold_desk, self._settle_suspect
+        )
         self.progress: dict[str, Progress] = {}
         self.free_bytes: int | None = None
         self.is_stopping = False
         self._min_free = plan.min_free or 0
         self._lookup = lookup
         self._rng = rng
-        self._verdicts: dict[str, tuple[FailureClass, Failure, AttemptResult]] = {}
         self._agains: dict[str, int] = {}
         self._disowned: set[str] = set()
 
@@ -302,7 +282,7 @@ class Engine:
     def _mirrored(self, entry: Entry, result: AttemptResult) -> None:
         job, copy = entry.job, result.copy
         if result.requests:
-            self._source_answered(result.started_at)
+            self.source_watch.answered(result.started_at)
         is_old = result.kind is ResultKind.ADOPTED and _same(job.known, copy)
         if is_old:
             self.tally.adopted += 1
@@ -326,7 +306,7 @@ class Engine:
     def _leave(self, entry: Entry, result: AttemptResult) -> None:
         """Superseded by a newer upload, or left alone as configured."""
         if result.requests:
-            self._source_answered(result.started_at)
+            self.source_watch.answered(result.started_at)
         self._forget(entry)
         self.skip(entry.job, result.kind.value)
 
@@ -392,46 +372,15 @@ class Engine:
         if failure_class not in SOURCE_CLASSES or not suspects or self.is_stopping:
             self._settle_entry(entry, failure_class, failure, result, wall)
             return
-        task = entry.job.task
-        self._verdicts[task] = (failure_class, failure, result)
-        self.dispatcher.suspend(entry)
-        streak = self.suspicion.failed(
-            Provisional(task, entry.job.relative, failure_class, result.ended_at, now)
-        )
-        if streak is not None:
-            self._begin_source_hold(streak, failure, now)
+        self.source_watch.suspect(entry, failure_class, failure, result, now)
 
-    # -- the source under suspicion -----------------------------------------------
-
-    def _begin_source_hold(
-        self, streak: list[str], failure: Failure, now: float
+    def _settle_suspect(
+        self,
+        entry: Entry,
+        failure_class: FailureClass,
+        failure: Failure,
+        result: AttemptResult,
     ) -> None:
-        cause = (
-            f"{len(streak)} different files in a row: {failure.message}; "
-            "is the pool/url pair right, is the namespace there?"
-        )
-        self.hold_desk.begin(self.hold_desk.source_key, cause, now)
-        for task in streak:
-            self._verdicts.pop(task, None)
-            entry = self.dispatcher.entries[task]
-            entry.past_source_hold = True
-            self.dispatcher.ready_again(entry)
-
-    def _source_answered(self, started_at: float) -> None:
-        for task in self.suspicion.succeeded(started_at):
-            self._settle_provisional(task)
-
-    def settle_provisional(self, now: float, *, everything: bool = False) -> None:
-        """Settle the failures that waited long enough, or all when nothing comes."""
-        tasks = (
-            self.suspicion.everything() if everything else self.suspicion.expired(now)
-        )
-        for task in tasks:
-            self._settle_provisional(task)
-
-    def _settle_provisional(self, task: str) -> None:
-        failure_class, failure, result = self._verdicts.pop(task)
-        entry = self.dispatcher.entries[task]
         self._settle_entry(entry, failure_class, failure, result, result.ended_at)
 
     # -- ends ---------------------------------------------------------------------
@@ -439,7 +388,7 @@ class Engine:
     def tick(self, now: float, wall: float) -> None:
         """Due times, bounds and patience."""
         self.dispatcher.due(now)
-        self.settle_provisional(now)
+        self.source_watch.settle_due(now)
         for entry in self.dispatcher.longest_waiting(self.plan.max_waiting):
             failure = Failure(
                 FailureClass.OVERFLOW,
@@ -475,8 +424,7 @@ class Engine:
     def _forget(self, entry: Entry) -> None:
         task = entry.job.task
         self.dispatcher.remove(task)
-        self.suspicion.forget(task)
-        self._verdicts.pop(task, None)
+        self.source_watch.forget(task)
         self._agains.pop(task, None)
         self._disowned.discard(task)
         self.progress.pop(task, None)

@@ -5,7 +5,8 @@ The engine asks it before it hands jobs out and after each attempt.
 
 from __future__ import annotations
 
-from dcmirror.core.dispatch import Dispatcher, Entry
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.entries import Entry
 from dcmirror.core.failures import Failure, FailureClass, Treatment
 from dcmirror.core.holds import SOURCE_CLASSES, Hold, HoldBook, HoldKey, HoldKind
 from dcmirror.core.jobs import AttemptResult, ResultKind

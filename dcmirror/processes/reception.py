@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 
 from dcmirror.adapters.catalogue import Catalogue
-from dcmirror.core.dispatch import State
+from dcmirror.core.entries import State
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import Job, Origin
 from dcmirror.core.ledger import Ledgers, PartitionLedger

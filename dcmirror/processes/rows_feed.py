@@ -110,11 +110,7 @@ class RowsFeed:
         self._is_paused = is_paused
 
     def tick(self, now: float) -> None:
-        """When nothing else runs, nothing more can clear a suspicion."""
-        assert self.engine is not None
-        engine = self.engine
-        if not self._rows and len(engine.suspicion) == len(engine.dispatcher.entries):
-            engine.settle_provisional(now, everything=True)
+        """It has no due times of its own."""
 
     def next_due(self) -> float | None:
         """It has no due times of its own."""

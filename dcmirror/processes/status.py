@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dcmirror import __version__
-from dcmirror.core.dispatch import State
+from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
 from dcmirror.processes.engine import Engine
 from dcmirror.processes.fleet import Fleet

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from types import FrameType
-from typing import Protocol
 
-from dcmirror.core.dispatch import State
+from dcmirror.core.entries import State
 from dcmirror.core.holds import HoldKey, HoldKind
 from dcmirror.core.messages import (
     DestinationState,
@@ -35,6 +34,7 @@ from dcmirror.errors import (
 )
 from dcmirror.processes.child import Child
 from dcmirror.processes.engine import Engine
+from dcmirror.processes.feeds import Feed, Hooks
 from dcmirror.processes.fleet import Fleet
 
 #: Outcomes gather this long before they are settled together (seconds).
@@ -44,52 +44,6 @@ DRAIN_MARGIN = 3.0
 _LOGGER_SECONDS = 2.0
 _BOOKS = HoldKey(HoldKind.BOOKS)
 _DESTINATION = HoldKey(HoldKind.DESTINATION)
-
-
-class Feed(Protocol):
-    """Where jobs come from: Kafka, or the rows of a failed.csv."""
-
-    fd: int
-    """Readable when there is something to take."""
-
-    def take(self, now: float, wall: float) -> None:
-        """Bring everything that has arrived to the engine.
-
-        Raises:
-            BooksError: nothing is lost; the call is repeated when the hold ends.
-        """
-
-    def throttle(self, *, is_paused: bool) -> None:
-        """Pause intake, or let it go on."""
-
-    def tick(self, now: float) -> None:
-        """Due times of its own, and the commit of what is settled."""
-
-    def next_due(self) -> float | None:
-        """When ``tick`` has something to do (monotonic seconds)."""
-
-    def trouble(self, now: float) -> DcmirrorError | None:
-        """Why it can never bring anything again."""
-
-    @property
-    def is_exhausted(self) -> bool:
-        """No job will come any more, and all that came are settled."""
-
-    def stop_intake(self) -> None:
-        """Bring nothing more; what is committable can still be committed."""
-
-    def close(self) -> None:
-        """Commit what is settled and leave, within a few seconds."""
-
-
-class Hooks(Protocol):
-    """What a command adds to the loop."""
-
-    def reload(self) -> None:
-        """HUP: read the configuration again."""
-
-    def every_second(self, now: float, wall: float) -> None:
-        """Credential file, status.json, periodic lines."""
 
 
 class Supervisor:
@@ -385,7 +339,7 @@ class Supervisor:
 
     def _finish(self) -> None:
         now = self._clock()
-        self.engine.settle_provisional(now, everything=True)
+        self.engine.source_watch.settle_everything()
         self._flush(now)
         self.feed.close()
         self.hooks.every_second(self._clock(), self._wall())

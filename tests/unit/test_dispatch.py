@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dcmirror.core.dispatch import SMALL_AHEAD, SMALL_BYTES, Dispatcher, State
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.entries import SMALL_AHEAD, SMALL_BYTES, State
 from dcmirror.core.holds import HoldKey, HoldKind
 from dcmirror.core.jobs import Job, JobKind
 

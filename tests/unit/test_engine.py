@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from dcmirror.core.dispatch import Dispatcher, State
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.entries import State
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import SOURCE_STREAK, HoldBook, HoldKey, HoldKind
 from dcmirror.core.jobs import (
