@@ -72,20 +72,22 @@ class JournalReader:
         self, batch: Batch, segment: Segment, position: Position
     ) -> Position:
         with suppress(FileNotFoundError):  # its writer made room meanwhile
-            if segment.path.stat().st_size <= position.offset:
+            is_read = segment.path.stat().st_size <= position.offset
+            if is_read or self._is_full(batch):
                 return position
+            name, last = segment.name, None
             for line in read_segment(segment.path, position.offset, position.line):
-                if self._is_full(batch):
-                    break
                 if line.body is None:
                     batch.spoiled += 1
                     self._keep_spoiled(segment, line.raw)
                 else:
-                    batch.lines.append(
-                        ShippedLine(segment.name, line.number, line.body)
-                    )
+                    batch.lines.append(ShippedLine(name, line.number, line.body))
                 batch.size += len(line.raw)
-                position = replace(position, offset=line.end, line=line.number)
+                last = line
+                if self._is_full(batch):
+                    break
+            if last is not None:
+                position = replace(position, offset=last.end, line=last.number)
         return position
 
     def _is_full(self, batch: Batch) -> bool:
