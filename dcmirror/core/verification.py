@@ -121,7 +121,8 @@ def judge_body(wanted: Wanted, body: Body) -> Verdict:
 
 def judge_body_by_source(wanted: Wanted, body: Body, source: Source) -> Verdict:
     """The same after a HEAD: the source as it is now outranks the event."""
-    is_size = source.size == body.received
+    size = wanted.size if source.size is None else source.size
+    is_size = size in (None, body.received)
     digest = body.digest if source.adler32 is None else source.adler32
     if is_size and digest == body.computed:
         return Verdict.GOOD
