@@ -15,6 +15,7 @@ from dcmirror.testing.fake_client import RemoteDCache
 from dcmirror.testing.lines import CallFailed
 from dcmirror.testing.pki import Pki
 from door_client import Client, Events, Make
+from helpers import wait_until
 
 DATA = bytes(range(256)) * 1024
 
@@ -108,10 +109,10 @@ def test_uploaded_bytes_come_back_and_are_told_of(make: Make, events: Events) ->
     answer = client.at_door("PUT", path, "some text")
 
     assert (answer.status, client.get(path).body) == (201, b"some text")
-    assert {event["isWrite"] for event in events.parsed if "isWrite" in event} == {
-        "write",
-        "read",
-    }
+    told = {"write", "read"}
+    wait_until(
+        lambda: {e["isWrite"] for e in events.parsed if "isWrite" in e} == told, 10
+    )
 
 
 def test_cut_put_leaves_nothing_behind(make: Make, events: Events) -> None:
@@ -243,7 +244,8 @@ def test_process_of_its_own_serves_counts_and_leaves(tmp_path: Path) -> None:
             assert exchange(connection, "HEAD", url).status == 404
 
         assert remote.fired() == {"status": 1}
-        assert remote.counters()["door HEAD 404"] == 1
+        # the request is entered after its answer has left
+        assert wait_until(lambda: remote.counters().get("door HEAD 404") == 1, 10)
         assert remote.files() == {f"{remote.root}/a": stored}
         assert [seen["who"] for seen in remote.requests("HEAD")] == [remote.user_dn]
 
