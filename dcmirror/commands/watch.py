@@ -153,7 +153,8 @@ class WatchHooks:
             self._listed_at = now
             engine.story.running([e.job.task for e in engine.dispatcher.out()])
             engine.story.health(
-                engine,
+                engine.dispatcher,
+                engine.tally,
                 self._settings.dcache.maxdownloads,
                 self._feed.lag,
                 self._settings.kafka.topic,

@@ -5,18 +5,15 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dcmirror import __version__
+from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.entries import State
 from dcmirror.core.holds import Hold
 from dcmirror.core.jobs import Job, Origin
+from dcmirror.core.tally import Tally
 from dcmirror.processes.teller import Teller
 from dcmirror.settings import Settings
-
-if TYPE_CHECKING:
-    from dcmirror.core.tally import Tally
-    from dcmirror.processes.engine import Engine
 
 
 class DaemonStory(Teller):
@@ -128,10 +125,14 @@ class DaemonStory(Teller):
         self._log.line("STOP", f"stopped: {named}")
 
     def health(
-        self, engine: Engine, streams: int, lag: dict[int, int], topic: str
+        self,
+        dispatcher: Dispatcher,
+        tally: Tally,
+        streams: int,
+        lag: dict[int, int],
+        topic: str,
     ) -> None:
         """A sample for the dashboards, one more for each partition's lag."""
-        dispatcher, tally = engine.dispatcher, engine.tally
         sample = functools.partial(
             self._events.health,
             time.time(),
