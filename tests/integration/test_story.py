@@ -1,0 +1,138 @@
+"""What is told reaches the journal and the human log, and breaks on nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcmirror.adapters.human_log import HumanLog
+from dcmirror.adapters.journal import Journal
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.holds import HoldBook, HoldKey, HoldKind
+from dcmirror.core.jobs import AttemptResult, Job, JobKind, Origin, ResultKind, Step
+from dcmirror.core.retry import Retry
+from dcmirror.core.tally import Tally
+from dcmirror.processes.story import Story
+
+NAME = "/d/odd\n2026/01/01 [COPY_OVER] forged \x1b[31m"
+JOB = Job(
+    "task", JobKind.TRIGGER, NAME, "odd", "https://x/odd", origin=Origin("t", 0, 7)
+)
+FAILURE = Failure(FailureClass.GONE, "HTTP 404", host="x:443", http_status=404)
+RESULT = AttemptResult("task", ResultKind.FAILED, 1.0, 2.0, failure=FAILURE)
+
+
+class Told:
+    """A story, and what it left on disk."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.journal = Journal(home / "journal", 1 << 24, 1 << 20)
+        log = HumanLog(home / "log", "debug")
+        self.story = Story(
+            self.journal, log, "watch", mirror=Path("/data/mirror"), instance="main"
+        )
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal."""
+        self.story.flush()
+        self.story.close()
+        found = []
+        for segment in sorted((self.home / "journal").glob("*-*-*.ndjson")):
+            found += [json.loads(line) for line in segment.read_text().splitlines()]
+        return found
+
+    def lines(self) -> list[str]:
+        """The human log."""
+        self.story.flush_log()
+        return (self.home / "log").read_text().splitlines()
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    """A story that was not begun."""
+    made = Told(tmp_path)
+    yield made
+    made.story.close()
+
+
+def test_health_has_one_sample_and_one_for_each_partition(told: Told) -> None:
+    tally = Tally(mirrored=3, failed=1, retries=2, skipped={"joined": 4})
+    told.story.health(Dispatcher(), tally, 10, {0: 5, 1: 0}, "billing")
+    whole, first, second = told.events()
+
+    assert whole["event"]["action"] == "health"
+    assert whole["dcmirror"]["counts"] == {
+        "mirrored": 3,
+        "skipped": 4,
+        "failed": 1,
+        "retried": 2,
+    }
+    assert (first["dcmirror"]["kafka"]["lag"], second["dcmirror"]["kafka"]["lag"]) == (
+        5,
+        0,
+    )
+
+
+def test_no_name_forges_a_line_or_commands_a_terminal(told: Told) -> None:
+    told.story.upload(JOB)
+    told.story.retry(JOB, FAILURE, Retry(1.0, charged=True), RESULT)
+    told.story.failed(JOB, FailureClass.GONE, FAILURE, RESULT, 3.0)
+    told.story.skipped(JOB, "superseded")
+    told.story.disowned(JOB, RESULT)
+    told.story.steps([Step("task", "copy_over", 1.0, NAME)])
+    lines = told.lines()
+
+    assert len(lines) == 6
+    assert not any("\x1b" in line for line in lines)
+    assert all(line.startswith("20") and line.endswith("(task)") for line in lines)
+
+
+def test_every_kind_of_trouble_can_be_told(told: Told) -> None:
+    story = told.story
+    hold = HoldBook("x:443").begin(HoldKey(HoldKind.POOL, "pool:1"), "refused", 1.0)
+    assert hold is not None
+    story.hold_began(hold)
+    story.hold_ended(hold, 5.0)
+    story.child_started("worker 1", 17)
+    story.child_died("worker 1", "killed by SIGKILL", [JOB])
+    story.child_is_silent("worker 1", 120.0)
+    story.assigned("t", 0, 1, 7)
+    story.revoked("t", [0, 1], lost=True)
+    story.offsets_lost("t", 0, 5, 9)
+    story.intake_trouble("broker away")
+    story.intake_trouble("")
+    story.garbage(Origin("t", 0, 7), "not JSON", "xx")
+    story.running(["task"])
+    story.draining(1, 60.0)
+    story.stopped(Tally())
+    story.note("anything")
+    actions = [event["event"]["action"] for event in told.events()]
+
+    assert actions == [
+        "hold-began",
+        "hold-ended",
+        "child-started",
+        "child-died",
+        "child-silent",
+        "rebalance",
+        "rebalance",
+        "offsets-lost",
+        "intake-trouble",
+        "intake-recovered",
+        "event-rejected",
+        "watch-stopping",
+        "watch-stopped",
+        "note",
+    ]
+
+
+def test_the_end_of_a_trouble_that_was_never_told_is_not_told(told: Told) -> None:
+    told.story.intake_trouble("")
+
+    assert told.events() == []
