@@ -27,6 +27,7 @@ from dcmirror.core.records import (
     Revoked,
 )
 from dcmirror.core.uploads import Verdict
+from dcmirror.errors import BooksError
 from dcmirror.processes.engine import Engine
 
 _SAW_TRANSFERS = "topic-shows-transfers:"
@@ -211,10 +212,21 @@ class Reception:
     def _hint(self, upload: Upload, job: Job, now: float) -> None:
         if self._hints == "ignore" or (self._hints == "auto" and self._saw_transfers):
             self._engine.skip(job, "hint-ignored", is_told=False)
-        elif job.pnfsid and self._catalogue.knows_pnfsid(job.pnfsid):
+        elif job.pnfsid and self._is_known(job.pnfsid):
             self._engine.skip(job, "known", is_told=False)
         else:
             self._engine.offer(job)
+
+    def _is_known(self, pnfsid: str) -> bool:
+        """Whether the books have an outcome; books that do not answer know nothing.
+
+        The record was received already, so it must end as something: as a job, which
+        finds by itself what is there.
+        """
+        try:
+            return self._catalogue.knows_pnfsid(pnfsid)
+        except BooksError:
+            return False
 
     def _learn_transfers(self) -> None:
         self._saw_transfers = True
