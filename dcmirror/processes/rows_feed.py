@@ -31,7 +31,7 @@ class RowsFeed:
         path_map: PathMap,
         refuse: Callable[[FailedRow, str], None],
     ) -> None:
-        self.fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.total = len(rows)
         self.done = 0
         self.failed_again = 0
