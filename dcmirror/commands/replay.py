@@ -13,7 +13,6 @@ from dcmirror.adapters.locks import acquire, wait_for_children
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands.replay_progress import Progress, progress_for
 from dcmirror.core.escapes import shown
-from dcmirror.core.messages import CredentialChanged
 from dcmirror.core.paths import PathMap
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom, assemble
@@ -136,7 +135,9 @@ class ReplayHooks:
         self._room = room
         self._feed = feed
         self._progress = progress
-        self._credential = CredentialWatch(room.proxy, room.engine, self._tell_workers)
+        self._credential = CredentialWatch(
+            room.proxy, room.engine, room.fleet.tell_workers
+        )
 
     def every_second(self, now: float, wall: float) -> None:
         """Look at the proxy, move the bar."""
@@ -147,10 +148,6 @@ class ReplayHooks:
 
     def reload(self) -> None:
         """HUP: a replay is over soon; it goes on as it began."""
-
-    def _tell_workers(self, message: CredentialChanged) -> None:
-        for child in self._room.fleet.workers():
-            self._room.fleet.send(child, message)
 
 
 def _tell(rows: list[FailedRow], total: int, path: Path) -> ExitStatus:

@@ -13,7 +13,6 @@ from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.locks import acquire, wait_for_children
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.core.ledger import Ledgers
-from dcmirror.core.messages import CredentialChanged
 from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.assembly import (
     EngineRoom,
@@ -132,7 +131,9 @@ class WatchHooks:
         self._status_path = state.status
         self._room = room
         self._feed = feed
-        self._credential = CredentialWatch(room.proxy, room.engine, self._tell_workers)
+        self._credential = CredentialWatch(
+            room.proxy, room.engine, room.fleet.tell_workers
+        )
         self._listed_at = time.monotonic()
 
     def every_second(self, now: float, wall: float) -> None:
@@ -181,8 +182,4 @@ class WatchHooks:
         self._room.engine.replan(plan, time.monotonic())
         self._feed.reception.planner = planner
         self._settings = fresh
-        story.note(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")
-
-    def _tell_workers(self, message: CredentialChanged) -> None:
-        for child in self._room.fleet.workers():
-            self._room.fleet.send(child, message)
+        story.reconfigured(f"reloaded: {', '.join(reloaded) or 'nothing changed'}")

@@ -10,7 +10,6 @@ class Tally:
     """Counts since the start, for status and reports."""
 
     mirrored: int = 0
-    adopted: int = 0
     bytes_mirrored: int = 0
     failed: int = 0
     retries: int = 0

@@ -74,7 +74,7 @@ class CredentialWatch:
             self.proxy, self._error = None, str(exc)
             return
         if not is_first:
-            self._engine.story.note(f"the proxy {self.path} is a new one")
+            self._engine.story.reconfigured(f"the proxy {self.path} is a new one")
             self._tell_workers(CredentialChanged())
             self._engine.holds.probe_now(_KEY, now)
 

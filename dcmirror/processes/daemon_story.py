@@ -147,6 +147,11 @@ class DaemonStory(Teller):
         for partition, behind in lag.items():
             self._tell(sample(topic=topic, partition=partition, lag=behind))
 
+    def reconfigured(self, text: str) -> None:
+        """HUP was taken, or a credential is another one."""
+        self._tell(self._events.configuration_changed(time.time(), text))
+        self._log.line("NOTE", text)
+
     def note(self, text: str, *, level: str = "info") -> None:
         """Anything else an operator should read."""
         self._tell(self._events.note(time.time(), text, level))

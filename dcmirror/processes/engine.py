@@ -285,7 +285,6 @@ class Engine:
             self.source_watch.answered(result.started_at)
         is_old = result.kind is ResultKind.ADOPTED and _same(job.known, copy)
         if is_old:
-            self.tally.adopted += 1
             kind = "skipped:already-mirrored"
             self._count_skip("already-mirrored")
         else:

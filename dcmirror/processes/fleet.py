@@ -125,6 +125,11 @@ class Fleet:
             return False
         return True
 
+    def tell_workers(self, message: ToWorker) -> None:
+        """Say something to every worker."""
+        for child in self.workers():
+            self.send(child, message)
+
     def bury(self, child: Child, now: float, *, respawn: bool) -> Death:
         """The process is gone: explain it, throw its pipes away, plan the next one.
 

@@ -30,7 +30,7 @@ def snapshot(
         "stopping": engine.is_stopping,
         "jobs": {state.value: dispatcher.count(state) for state in State},
         "transfers": [
-            _transfer(engine, entry.job.task, wall) for entry in dispatcher.out()
+            _transfer(engine, entry.job.task, now, wall) for entry in dispatcher.out()
         ],
         "holds": [
             {
@@ -63,13 +63,14 @@ def snapshot(
     }
 
 
-def _transfer(engine: Engine, task: str, wall: float) -> dict[str, Any]:
+def _transfer(engine: Engine, task: str, now: float, wall: float) -> dict[str, Any]:
     entry, progress = engine.dispatcher.entries[task], engine.progress.get(task)
     return {
         "task": task,
         "path": shown(entry.job.path),
         "size": entry.job.size,
         "attempt": entry.job.attempt,
+        "for": round(now - entry.handed_out_at, 1),
         "worker": entry.worker,
         "phase": progress.phase if progress else "queued",
         "bytes": progress.bytes_received if progress else 0,

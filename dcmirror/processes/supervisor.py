@@ -89,7 +89,7 @@ class Supervisor:
         """
         self.listen()
         try:
-            self._seat_new(self.fleet.spawn_missing(self._clock()))
+            self._tell_started(self.fleet.spawn_missing(self._clock()))
             while not self._is_over():
                 self._wait()
                 now, wall = self._clock(), self._wall()
@@ -204,7 +204,7 @@ class Supervisor:
         if not was_told:
             self.engine.story.child_died(child.name, death.why, jobs)
 
-    def _seat_new(self, started: list[Child]) -> None:
+    def _tell_started(self, started: list[Child]) -> None:
         for child in started:
             self.engine.story.child_started(child.name, child.process.pid or 0)
 
@@ -299,7 +299,7 @@ class Supervisor:
 
     def _keep_time(self, now: float, wall: float) -> None:
         if not self._is_ending:
-            self._seat_new(self.fleet.spawn_missing(now))
+            self._tell_started(self.fleet.spawn_missing(now))
         if now >= self._second + 1.0:
             self._second = now
             self._flush_if_books_are_well(now)

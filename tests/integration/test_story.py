@@ -111,6 +111,7 @@ def test_every_kind_of_trouble_can_be_told(told: Told) -> None:
     story.running(["task"])
     story.draining(1, 60.0)
     story.stopped(Tally())
+    story.reconfigured("reloaded: [filter] rules")
     story.note("anything")
     actions = [event["event"]["action"] for event in told.events()]
 
@@ -128,6 +129,7 @@ def test_every_kind_of_trouble_can_be_told(told: Told) -> None:
         "event-rejected",
         "watch-stopping",
         "watch-stopped",
+        "configuration-changed",
         "note",
     ]
 
