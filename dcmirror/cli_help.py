@@ -17,6 +17,7 @@ MEANINGS = {
     ExitStatus.CREDENTIAL: "proxy or CA directory, or the door refuses our identity",
     ExitStatus.DIRECTORY: "the mirror or the state directory cannot be used",
     ExitStatus.DOOR: "the door is out of reach or does not show the folder",
+    ExitStatus.ELASTIC: "Elasticsearch or Kibana is out of reach or refuses us",
     ExitStatus.ROWS_REMAIN: "rows remain in failed.csv",
     ExitStatus.SECOND_TERM: "a second TERM: stopped at once",
 }
@@ -62,6 +63,7 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.CREDENTIAL,
         _S.DIRECTORY,
         _S.DOOR,
+        _S.ELASTIC,
     ),
 }
 

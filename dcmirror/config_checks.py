@@ -6,6 +6,7 @@ sentence "expected ..." in the message and in the manual.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,31 @@ def https_url(value: str) -> bool:
         and not any(mark in value for mark in "?# \t\\")
         and not _has_dots(parts.path)
     )
+
+
+def http_url(value: str) -> bool:
+    """an http or https URL without user, query and fragment, such as \
+"https://elastic.example.org:9200\""""
+    return https_url(re.sub("^http:", "https:", value))
+
+
+def stream_namespace(value: str) -> bool:
+    """at most 100 lower-case letters, digits, "." and "_" """
+    return re.fullmatch(r"[a-z0-9][a-z0-9._]{0,99}", value) is not None
+
+
+def port_number(value: int) -> bool:
+    """a port from 1 to 65535"""
+    return 1 <= value <= 65535
+
+
+def ip_address(value: str) -> bool:
+    """an IP address, such as "127.0.0.1" or "::1\""""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
 
 
 def topic_name(value: str) -> bool:
@@ -156,6 +182,10 @@ CHECKS: dict[str, Check] = {
         folder_path,
         host_ports,
         https_url,
+        http_url,
+        stream_namespace,
+        port_number,
+        ip_address,
         topic_name,
         instance_name,
         octal_mode,

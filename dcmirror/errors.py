@@ -23,6 +23,7 @@ class ExitStatus(IntEnum):
     CREDENTIAL = 12
     DIRECTORY = 13
     DOOR = 14
+    ELASTIC = 15
     ROWS_REMAIN = 20
     SECOND_TERM = 143
 
@@ -82,6 +83,12 @@ class BooksError(DcmirrorError):
     """
 
     exit_status = ExitStatus.DIRECTORY
+
+
+class ElasticError(DcmirrorError):
+    """Elasticsearch or Kibana is out of reach, too old, or does not let us in."""
+
+    exit_status = ExitStatus.ELASTIC
 
 
 class EventDecodeError(DcmirrorError):
