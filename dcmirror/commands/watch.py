@@ -159,6 +159,8 @@ class WatchHooks:
                 self._settings.dcache.maxdownloads,
                 self._feed.lag,
                 self._settings.kafka.topic,
+                holds=len(engine.holds.all()),
+                credential_left=self._credential.seconds_left(wall),
             )
 
     def reload(self) -> None:

@@ -145,6 +145,9 @@ class DaemonEvents(EventMaker):
         topic: str | None = None,
         partition: int | None = None,
         lag: int | None = None,
+        lag_total: int | None = None,
+        holds: int | None = None,
+        credential_left: float | None = None,
         spool_bytes: int | None = None,
         spool_age: float | None = None,
         dropped: int = 0,
@@ -158,6 +161,11 @@ class DaemonEvents(EventMaker):
             "dcmirror.kafka.topic": topic,
             "dcmirror.kafka.partition": partition,
             "dcmirror.kafka.lag": lag,
+            "dcmirror.kafka.lag_total": lag_total,
+            "dcmirror.hold.open": holds,
+            "dcmirror.credential.left_s": None
+            if credential_left is None
+            else int(credential_left),
             "dcmirror.spool.bytes": spool_bytes,
             "dcmirror.spool.oldest_age_s": None
             if spool_age is None

@@ -94,10 +94,13 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.kafka.lost_from": ("long", "First offset that is gone."),
     "dcmirror.kafka.lost_to": ("long", "First offset that is still there."),
     "dcmirror.kafka.partitions": ("long", "Partitions concerned."),
-    "dcmirror.kafka.lag": ("long", "Records not yet read."),
+    "dcmirror.kafka.lag": ("long", "Records of the partition not yet read."),
+    "dcmirror.kafka.lag_total": ("long", "The same, of all partitions it has."),
     "dcmirror.kafka.event_age_ms": ("long", "From dCache's event until now."),
     "dcmirror.hold.kind": ("keyword", "destination, credential, door, pool, ..."),
     "dcmirror.hold.host": ("keyword", "host:port that is held."),
+    "dcmirror.hold.open": ("long", "Holds that are on."),
+    "dcmirror.credential.left_s": ("long", "Seconds until the proxy ends."),
     "dcmirror.worker.id": ("keyword", "Name of the child."),
     "dcmirror.worker.pid": ("long", "Its process."),
     "dcmirror.worker.jobs": ("keyword", "Tasks it had in hand."),
@@ -171,7 +174,7 @@ ATTEMPT = (
     | {"dcmirror.kafka.event_age_ms"}
 )
 _SKIPPED = JOB | _group("dcmirror.dcache.", "event_type", "session")
-_HOLD = _below("dcmirror.hold.") | {"event.reason"}
+_HOLD = _group("dcmirror.hold.", "kind", "host") | {"event.reason"}
 _CHILD = _group("dcmirror.worker.", "id", "pid", "jobs") | {"event.reason"}
 
 
@@ -279,7 +282,8 @@ ACTIONS: dict[str, Action] = {
         | _below("dcmirror.jobs.")
         | _below("dcmirror.counts.")
         | _group("dcmirror.worker.", "busy", "total")
-        | _group("dcmirror.kafka.", "lag", "partition", "topic"),
+        | _group("dcmirror.kafka.", "lag", "lag_total", "partition", "topic")
+        | {"dcmirror.hold.open", "dcmirror.credential.left_s"},
         kind="metric",
     ),
 }

@@ -131,6 +131,9 @@ class DaemonStory(Teller):
         streams: int,
         lag: dict[int, int],
         topic: str,
+        *,
+        holds: int | None = None,
+        credential_left: float | None = None,
     ) -> None:
         """A sample for the dashboards, one more for each partition's lag."""
         sample = functools.partial(
@@ -141,9 +144,11 @@ class DaemonStory(Teller):
             ready=dispatcher.count(State.READY),
             waiting=dispatcher.count(State.WAITING),
             counts=tally.counts(),
+            holds=holds,
+            credential_left=credential_left,
             dropped=self._journal.dropped,
         )
-        self._tell(sample())
+        self._tell(sample(lag_total=sum(lag.values()) if lag else None))
         for partition, behind in lag.items():
             self._tell(sample(topic=topic, partition=partition, lag=behind))
 
