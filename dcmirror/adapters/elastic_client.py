@@ -162,7 +162,7 @@ class ElasticClient:
         if kind == "media_type_header_exception":
             text = "the server is older than Elasticsearch 8 or newer than 9"
         else:
-words = ": ".join(filter(None, (kind, reason)))
+            words = ": ".join(filter(None, (kind, reason)))
             text = f"HTTP {exc.status_code} {words}".rstrip()
         return ElasticRefusedError(
             f"{self._where}: {text}", exc.status_code, kind, reason
