@@ -66,6 +66,7 @@ class Stream:
         "_lines",
         "_method",
         "body",
+        "connections",
         "door",
         "handle",
         "headers",
@@ -73,6 +74,7 @@ class Stream:
         "pool",
         "refusal",
         "request",
+        "requests",
         "watch",
     )
 
@@ -82,6 +84,7 @@ class Stream:
         self.request: Request | None = None
         self.refusal: str | None = None
         self.is_retry = False
+        self.requests = self.connections = 0  # of the tries before this one
         self.watch = Watch(options.limits)
         self._lines: list[bytes] = []
         self._ignored = 0
@@ -115,6 +118,7 @@ class Stream:
     def prepare(self, request: Request) -> None:
         """Set what differs from the request before, and nothing else."""
         handle = self.door if request.at_door else self.pool
+        self.requests = self.connections = 0
         self.handle = handle
         self.request = request
         handle.setopt(pycurl.URL, request.url.encode("latin-1"))
@@ -126,6 +130,8 @@ class Stream:
     def prepare_retry(self, *, with_tls12: bool) -> None:
         """The same once more, on a new connection that is not kept."""
         self.is_retry = True
+        self.requests += was_sent(self.handle)
+        self.connections += self.handle.getinfo(pycurl.NUM_CONNECTS)
         self.handle.setopt(pycurl.FRESH_CONNECT, 1)
         if with_tls12:
             self.handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_MAX_TLSv1_2)
@@ -332,12 +338,15 @@ class Transfers:
         self._active.remove(stream)
         self._aborted.append((stream, answer))
 
-    def drop(self, stream: Stream) -> None:
-        """Forget a running request: nobody waits for its answer any more."""
+    def drop(self, stream: Stream) -> Answer | None:
+        """Forget a running request; what had come of it, for those who count."""
         self._aborted = [one for one in self._aborted if one[0] is not stream]
-        if stream in self._active:
-            self._multi.remove_handle(stream.handle)
-            self._active.remove(stream)
+        if stream not in self._active:
+            return None
+        answer = self._answer(stream, diagnosis.CURL_TIMEOUT, "given back")
+        self._multi.remove_handle(stream.handle)
+        self._active.remove(stream)
+        return answer
 
     def take_finished(self) -> list[tuple[Stream, Answer]]:
         """Requests that ended since the last call."""
@@ -414,7 +423,9 @@ class Transfers:
             location = handle.getinfo_raw(pycurl.REDIRECT_URL)
             answer.location = location.decode("latin-1") if location else None
             answer.ip = handle.getinfo(pycurl.PRIMARY_IP)
+        answer.requests = stream.requests + was_sent(handle)
         _take_times(handle, answer)
+        answer.connections += stream.connections
         return answer
 
     def _finish_body(self, stream: Stream) -> tuple[int, str]:
@@ -443,6 +454,11 @@ class Transfers:
 
     def _on_timer(self, milliseconds: int) -> None:
         self._due = None if milliseconds < 0 else self.clock() + milliseconds / 1000
+
+
+def was_sent(handle: Any) -> bool:
+    """Whether any of the request left this host."""
+    return bool(handle.getinfo(pycurl.REQUEST_SIZE))
 
 
 def is_connected(handle: Any) -> bool:

@@ -37,7 +37,9 @@ class Request:
 class Answer:
     """How a request ended; ``curl_code`` 0 means that there was a whole answer.
 
-    Times are milliseconds since the request began, ``first_byte_ms`` 0 if none came.
+    ``requests`` is how often it was sent: not at all, once, or again on another
+    connection.  Times are milliseconds since the request began, ``first_byte_ms`` 0 if
+    none came.
     """
 
     headers: Headers
@@ -47,6 +49,7 @@ class Answer:
     ip: str = ""
     received: int = 0
     adler32: int = ADLER32_START
+    requests: int = 0
     connections: int = 0
     is_connected: bool = True
     connect_ms: float = 0.0

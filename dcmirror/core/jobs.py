@@ -112,6 +112,11 @@ class Step:
     text: str
 
 
+#: What was asked of one host: ``host:port``, its role (door or pool), requests,
+#: connections that had to be opened, bytes of bodies.  A plain tuple pickles fastest.
+HostUse = tuple[str, str, int, int, int]
+
+
 @quickly_pickled
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
@@ -119,7 +124,8 @@ class AttemptResult:
 
     ``phases`` maps queued, connect, tls, door, pool_queue, data, checksum, publish to
     milliseconds.  ``copy`` is set for MIRRORED and ADOPTED.  ``started_at`` is when the
-    attempt began, in seconds since the epoch.
+    attempt began, in seconds since the epoch.  ``requests`` and ``connections`` are the
+    sums over ``hosts``.
     """
 
     task: str
@@ -136,6 +142,7 @@ class AttemptResult:
     http_status: int | None = None
     reason: str | None = None
     phases: dict[str, float] = field(default_factory=dict)
+    hosts: tuple[HostUse, ...] = ()
 
 
 @quickly_pickled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcmirror.core.jobs import AttemptResult, Job, Progress, Step
+from dcmirror.core.jobs import AttemptResult, HostUse, Job, Progress, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class SourceState:
 
     ok: bool
     reason: str
+    hosts: tuple[HostUse, ...] = ()
 
 
 ToWorker = RunJobs | Drain | CredentialChanged | ProbeDestination | ProbeSource

@@ -6,7 +6,7 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -25,11 +25,11 @@ class Place:
     scheme: str
     host: str
     port: int
+    name: str = field(init=False, compare=False)
+    """``host:port``, as failures and holds name it; one string, which pickles once."""
 
-    @property
-    def name(self) -> str:
-        """``host:port``, as failures and holds name it."""
-        return f"{self.host}:{self.port}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.host}:{self.port}")
 
 
 def place_of(url: str) -> Place | None:

@@ -217,17 +217,26 @@ class Engine:
         """Whether a hold for want of space may end."""
         return self._space() >= max(self.dispatcher.needs, 1)
 
+    @property
+    def min_free(self) -> int:
+        """Bytes that are left free at the destination."""
+        return self._min_free
+
     def _space(self) -> float:
         """Bytes that new jobs may reserve; what runs has reserved its rest."""
         if self.free_bytes is None:
             return math.inf
+        return self.free_bytes - self.reserved_bytes() - self._min_free
+
+    def reserved_bytes(self) -> int:
+        """What the running transfers will still write, as far as it is known."""
         reserved = 0
         for entry in self.dispatcher.out():
             got = self.progress.get(entry.job.task)
             reserved += max(
                 (entry.job.size or 0) - (got.bytes_received if got else 0), 0
             )
-        return self.free_bytes - reserved - self._min_free
+        return reserved
 
     def _begin_space_hold(self, now: float) -> None:
         if self.dispatcher.count(State.OUT):
@@ -244,6 +253,7 @@ class Engine:
         self, worker: int, result: AttemptResult, now: float, wall: float
     ) -> None:
         """Decide what one attempt's end means for its job, and for the holds."""
+        self.tally.hosts.count(result.hosts)
         entry = self.dispatcher.entries.get(result.task)
         if entry is None or entry.worker != worker:
             return  # a worker that was given up on; its job is with another one now
@@ -257,6 +267,7 @@ class Engine:
             self._mirrored(entry, result)
         elif result.kind is ResultKind.BUSY:
             pause = self.plan.net_seconds
+            entry.last_failure = "busy"
             self.dispatcher.wait_until(entry, now + pause, now)
         elif result.kind is ResultKind.AGAIN:
             self._again(entry, now)
@@ -289,8 +300,8 @@ class Engine:
             self._count_skip("already-mirrored")
         else:
             kind = "mirrored"
-            self.tally.mirrored += 1
-            self.tally.bytes_mirrored += result.bytes_received
+            if copy is not None:
+                self.tally.take_copy(result, copy)
         line = self.story.mirrored(job, result, is_old=is_old)
         self._forget(entry)
         self.settler.add(
@@ -313,6 +324,7 @@ class Engine:
         times = self._agains.get(entry.job.task, 0)
         self._agains[entry.job.task] = times + 1
         pause = min(0.05 * 2.0 ** min(times, 12), LONGEST_AGAIN)
+        entry.last_failure = "changing"
         self.dispatcher.wait_until(entry, now + pause * self._jitter(), now)
 
     def _failed(
@@ -349,12 +361,13 @@ class Engine:
         result: AttemptResult,
         now: float,
     ) -> None:
-        self.tally.retries += 1
+        self.tally.take_retry(failure.failure_class.value)
         self.story.retry(entry.job, failure, decision, result)
         if decision.charged:
             entry.job = dataclasses.replace(entry.job, attempt=entry.job.attempt + 1)
         else:
             entry.ladder_step += 1
+        entry.last_failure = failure.failure_class.value
         self.dispatcher.wait_until(entry, now + decision.delay, now)
 
     def _give_up(

@@ -8,79 +8,136 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 from dcmirror import __version__
 from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
+from dcmirror.core.rates import WINDOWS, Rates, Speeds
+from dcmirror.processes import status_parts as parts
 from dcmirror.processes.engine import Engine
 from dcmirror.processes.fleet import Fleet
+from dcmirror.settings import Settings
+
+_COUNTED = ("files", "bytes", "failed", "retries", "skipped", "restarts", "lag")
+#: How often the journal's directory is summed up (seconds).
+_JOURNAL_SECONDS = 10.0
 
 
-def snapshot(
-    engine: Engine, fleet: Fleet, now: float, wall: float, **more: Any
-) -> dict[str, Any]:
-    """The state of an engine as plain values; times in seconds, sizes in bytes."""
-    dispatcher, tally = engine.dispatcher, engine.tally
-    return {
-        "version": __version__,
-        "pid": os.getpid(),
-        "at": wall,
-        "stopping": engine.is_stopping,
-        "jobs": {state.value: dispatcher.count(state) for state in State},
-        "transfers": [
-            _transfer(engine, entry.job.task, now, wall) for entry in dispatcher.out()
-        ],
-        "holds": [
-            {
-                "kind": str(h.key),
-                "cause": shown(h.cause),
-                "for": round(now - h.since, 1),
-            }
-            for h in engine.holds.all()
-        ],
-        "workers": [
-            {
-                "name": c.name,
-                "number": c.number,
-                "pid": c.process.pid,
-                "ready": c.is_ready,
-            }
-            for c in fleet.children()
-        ],
-        "worker_restarts": fleet.restarts,
-        "free_bytes": engine.free_bytes,
-        "unsettled": engine.settler.backlog,
-        "journal_dropped": engine.story.journal_dropped,
-        "mirrored": tally.mirrored,
-        "bytes_mirrored": tally.bytes_mirrored,
-        "failed": tally.failed,
-        "failures": dict(tally.failures),
-        "retries": tally.retries,
-        "skipped": dict(tally.skipped),
-        **more,
-    }
+class StatusBoard:
+    """One command's status: what is said once, and what only two looks can tell."""
 
+    def __init__(
+        self,
+        path: Path,
+        command: str,
+        settings: Settings,
+        instance: str,
+        engine: Engine,
+        fleet: Fleet,
+        wall: float,
+    ) -> None:
+        self._path = path
+        self._engine = engine
+        self._fleet = fleet
+        self._head = {
+            "version": __version__,
+            "command": command,
+            "instance": instance,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": wall,
+            "source": shown(f"{settings.dcache.url} below {settings.dcache.folder}"),
+            "destination": shown(os.fspath(settings.local.downloadfolder)),
+            "topic": settings.kafka.topic,
+            "group": settings.kafka.consumergroup,
+        }
+        self._rates = Rates(_COUNTED)
+        self._speeds = Speeds()
+        self._last: dict[str, Any] = {}
+        self._mirrored = self._failed = 0
+        self._mirrored_at: float | None = None
+        self._failed_at: float | None = None
+        self._journal_bytes = 0
+        self._journal_at = float("-inf")
 
-def _transfer(engine: Engine, task: str, now: float, wall: float) -> dict[str, Any]:
-    entry, progress = engine.dispatcher.entries[task], engine.progress.get(task)
-    return {
-        "task": task,
-        "path": shown(entry.job.path),
-        "size": entry.job.size,
-        "attempt": entry.job.attempt,
-        "for": round(now - entry.handed_out_at, 1),
-        "worker": entry.worker,
-        "phase": progress.phase if progress else "queued",
-        "bytes": progress.bytes_received if progress else 0,
-        "phase_for": round(wall - progress.phase_since, 1) if progress else None,
-    }
+    def show(self, now: float, wall: float, **more: Any) -> None:
+        """Write what is true now; ``more`` is what the command itself knows."""
+        self._last = self.snapshot(now, wall, **more)
+        write_status(self._path, self._last)
+
+    def ended(self, wall: float, error: str | None) -> None:
+        """The last word: it ended on purpose, or for this error."""
+        reason = None if error is None else shown(error)
+        self._last["ended"] = {"at": wall, "error": reason}
+        write_status(self._path, self._last)
+
+    def snapshot(self, now: float, wall: float, **more: Any) -> dict[str, Any]:
+        """Plain values; times in seconds, sizes in bytes, speeds in bytes a second."""
+        self._look(now, wall, more)
+        engine, dispatcher = self._engine, self._engine.dispatcher
+        entries = dispatcher.out()
+        oldest = dispatcher.next_ready()
+        return {
+            **self._head,
+            "at": wall,
+            "stopping": engine.is_stopping,
+            "jobs": {state.value: dispatcher.count(state) for state in State},
+            "queue_age": parts.age_of(oldest, wall),
+            "transfers": parts.transfers(engine, entries, self._speeds, now, wall),
+            "transfers_total": len(entries),
+            "retries_due": parts.retries(dispatcher, now),
+            "next_due": parts.until(dispatcher.next_due(), now),
+            "holds": parts.holds(engine, now, wall),
+            "workers": parts.workers(self._fleet, entries, engine.progress, now),
+            "missing": parts.missing(self._fleet, now),
+            "worker_restarts": self._fleet.restarts,
+            "free_bytes": engine.free_bytes,
+            "reserved_bytes": engine.reserved_bytes(),
+            "min_free": engine.min_free,
+            "unsettled": engine.settler.backlog,
+            "journal": parts.journal(engine, self._journal_bytes),
+            "journal_dropped": engine.story.journal_dropped,
+            "rates": {str(each): self._rates.over(each) for each in WINDOWS},
+            "mirrored_at": self._mirrored_at,
+            "failed_at": self._failed_at,
+            **parts.totals(engine.tally),
+            **more,
+        }
+
+    def _look(self, now: float, wall: float, more: dict[str, Any]) -> None:
+        tally = self._engine.tally
+        counted = {
+            "files": tally.mirrored,
+            "bytes": tally.bytes_mirrored,
+            "failed": tally.failed,
+            "retries": tally.retries,
+            "skipped": sum(tally.skipped.values()),
+            "restarts": self._fleet.restarts,
+            "lag": sum(more.get("lag", {}).values()),
+        }
+        self._rates.observe(now, counted)
+        if tally.mirrored > self._mirrored:
+            self._mirrored, self._mirrored_at = tally.mirrored, wall
+        if tally.failed > self._failed:
+            self._failed, self._failed_at = tally.failed, wall
+        if now - self._journal_at >= _JOURNAL_SECONDS:
+            self._journal_at = now
+            with contextlib.suppress(OSError):
+                self._journal_bytes = self._engine.story.journal_bytes()
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:
-    """Replace the file; a full disk is not the status's business to report."""
+    """Replace the file.
+
+    On a full disk the old one is touched, so that a reader does not take us for stuck.
+    """
     temporary = path.with_name(path.name + ".new")
-    with contextlib.suppress(OSError):
+    try:
         temporary.write_text(json.dumps(status, separators=(",", ":")) + "\n")
         os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.utime(path)

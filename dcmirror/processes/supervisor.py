@@ -164,6 +164,7 @@ class Supervisor:
                 engine.free_bytes = message.free_bytes
             self._judge_destination(message, now)
         elif isinstance(message, SourceState):
+            engine.tally.hosts.count(message.hosts)
             self._judge_source(message, now)
         elif isinstance(message, Ready):
             self._learn_space(message)

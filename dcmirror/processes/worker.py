@@ -391,9 +391,8 @@ class Worker:
 
     def _park(self, run: _Run) -> None:
         """Give an attempt back: its request is dropped, its part removed."""
-        if run.stream is not None:
-            self.transfers.drop(run.stream)
-        result = run.attempt.park()
+        dropped = self.transfers.drop(run.stream) if run.stream else None
+        result = run.attempt.park(dropped)
         run.steps.close()
         self._end(run, result)
 

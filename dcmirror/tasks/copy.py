@@ -418,8 +418,13 @@ class CopyAttempt:
     def _failed(self, failure: Failure) -> AttemptResult:
         return self._result(ResultKind.FAILED, failure=failure)
 
-    def park(self) -> AttemptResult:
-        """The result of an attempt that is given back unfinished."""
+    def park(self, dropped: Answer | None = None) -> AttemptResult:
+        """The result of an attempt that is given back unfinished.
+
+        ``dropped`` is what there was of the answer that it waited for.
+        """
+        if dropped is not None:
+            self.exchange.count(dropped)
         return self._result(ResultKind.PARKED)
 
     def crash(self, error: BaseException) -> AttemptResult:
@@ -436,6 +441,7 @@ class CopyAttempt:
         reason: str | None = None,
     ) -> AttemptResult:
         exchange = self.exchange
+        hosts = exchange.hosts
         return AttemptResult(
             task=self.job.task,
             kind=kind,
@@ -444,13 +450,14 @@ class CopyAttempt:
             copy=copy,
             failure=failure,
             bytes_received=exchange.received,
-            requests=exchange.requests,
-            connections=exchange.connections,
+            requests=sum(use[2] for use in hosts),
+            connections=sum(use[3] for use in hosts),
             door_host=exchange.door.name,
             pool_host=exchange.pool.name if exchange.pool else None,
             http_status=exchange.http_status,
             reason=reason,
             phases=exchange.phases,
+            hosts=hosts,
         )
 
 

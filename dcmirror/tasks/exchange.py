@@ -13,7 +13,7 @@ from dcmirror.adapters.curl_transfer import Answer, Request, Write
 from dcmirror.adapters.webdav import retry_after_seconds
 from dcmirror.core import diagnosis
 from dcmirror.core.failures import Failure, FailureClass
-from dcmirror.core.jobs import Job
+from dcmirror.core.jobs import HostUse, Job
 from dcmirror.core.policy import (
     MAX_HOPS,
     Locality,
@@ -25,6 +25,7 @@ from dcmirror.core.policy import (
 from dcmirror.core.verification import Source
 from dcmirror.errors import DcmirrorError
 
+DOOR, POOL = "door", "pool"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_HEAD = frozenset({405, 501})
 
@@ -56,11 +57,11 @@ class Exchange:
     enter: Callable[[str], None]
     door: Place = field(init=False)
     pool: Place | None = None
-    requests: int = 0
-    connections: int = 0
     http_status: int | None = None
     received: int = 0
     phases: dict[str, float] = field(default_factory=dict)
+    _use: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _asked: tuple[Place, str] = field(init=False)
     _door_ip: str | None = None
     _spent_seconds: float = 0.0
 
@@ -69,12 +70,20 @@ class Exchange:
         if place is None:
             raise _failed(FailureClass.TRANSIENT, f"not a URL: {self.job.url}")
         self.door = place
+        self._asked = place, DOOR
+
+    @property
+    def hosts(self) -> tuple[HostUse, ...]:
+        """What was asked of whom."""
+        return tuple((*key, *use) for key, use in self._use.items())  # type: ignore[misc]
 
     def head(self, phase: str = "door") -> Generator[Request, Answer, Source]:
         """Ask the door what the file is now."""
         self.enter(phase)
+        self._asked = self.door, DOOR
         answer = yield Request(self.job.url, at_door=True, method="HEAD")
-        self._count(answer, at_door=True, phase=phase)
+        self.count(answer)
+        self._time(answer, phase)
         status = answer.headers.status
         if status in _NO_HEAD:
             return Source()
@@ -89,9 +98,12 @@ class Exchange:
         """Fetch the file; returns the answer that carried the whole body."""
         url, place, at_door = self.job.url, self.door, True
         for _ in range(MAX_HOPS + 1):
-            self.enter("door" if at_door else "pool_queue")
+            phase = "door" if at_door else "pool_queue"
+            self.enter(phase)
+            self._asked = place, DOOR if at_door else POOL
             answer = yield self._request(url, at_door, write, most_bytes)
-            self._count(answer, at_door=at_door)
+            self.count(answer)
+            self._time(answer, phase, is_body=True)
             status = answer.headers.status
             if answer.curl_code or answer.refusal:
                 raise self._failure(answer, place, at_door=at_door)
@@ -139,19 +151,23 @@ class Exchange:
         self.pool = target
         return answer.location, target, False
 
-    def _count(
-        self, answer: Answer, *, at_door: bool, phase: str | None = None
-    ) -> None:
-        self.requests += 1
-        self.connections += answer.connections
+    def count(self, answer: Answer) -> None:
+        """Put an answer, or what there is of it, on the account of who was asked."""
+        place, role = self._asked
+        use = self._use.setdefault((place.name, role), [0, 0, 0])
+        use[0] += answer.requests
+        use[1] += answer.connections
+        use[2] += answer.received
         self.received += answer.received
+
+    def _time(self, answer: Answer, phase: str, *, is_body: bool = False) -> None:
         self.http_status = answer.headers.status or None
         self._spend("connect", answer.connect_ms)
         self._spend("tls", answer.tls_ms)
         first = answer.first_byte_ms or answer.total_ms
         waited = max(0.0, first - answer.ready_ms)
-        self._spend(phase or ("door" if at_door else "pool_queue"), waited)
-        if answer.headers.status == 200 and phase is None:
+        self._spend(phase, waited)
+        if answer.headers.status == 200 and is_body:
             self._spend("data", answer.total_ms - first)
         self._spent_seconds += max(0.0, answer.total_ms - waited) / 1000
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from dcmirror.adapters.curl_transfer import Answer, Request
+from dcmirror.core.jobs import HostUse
 from dcmirror.core.messages import SourceState
 from dcmirror.core.paths import PathMap
+from dcmirror.core.policy import place_of
 from dcmirror.errors import UnsafePathError
 from dcmirror.settings import DCache
+from dcmirror.tasks.exchange import DOOR
 
 _GOOD = frozenset({200, 207})
 
@@ -34,17 +37,24 @@ class SourceProbe:
     def run(self) -> Generator[Request, Answer, SourceState]:
         """Ask, and say what the door said."""
         answer = yield Request(self._url, at_door=True, method="PROPFIND")
+        use = self._use(answer)
         status = answer.headers.status
         if answer.curl_code:
-            return SourceState(False, answer.message or f"curl {answer.curl_code}")
+            return SourceState(False, answer.message or f"curl {answer.curl_code}", use)
         if status in _GOOD:
-            return SourceState(True, "")
+            return SourceState(True, "", use)
         reason = f" {answer.headers.reason}" if answer.headers.reason else ""
-        return SourceState(False, f"PROPFIND of the folder: HTTP {status}{reason}")
+        return SourceState(False, f"PROPFIND of the folder: HTTP {status}{reason}", use)
 
-    def park(self) -> SourceState:
+    def _use(self, answer: Answer | None) -> tuple[HostUse, ...]:
+        place = place_of(self._url)
+        if answer is None or place is None:
+            return ()
+        return ((place.name, DOOR, answer.requests, answer.connections, 0),)
+
+    def park(self, dropped: Answer | None = None) -> SourceState:
         """The answer of a probe that is given up because we stop."""
-        return SourceState(False, "stopping")
+        return SourceState(False, "stopping", self._use(dropped))
 
     def crash(self, error: BaseException) -> SourceState:
         """The answer of a probe that met a bug of ours."""

@@ -310,7 +310,9 @@ def test_source_is_probed_by_asking_for_the_folder(
     talk.to_worker.send(ProbeSource())
     hear(talk, lambda: len(answers()) == 2)
 
-    assert SourceState(True, "") == answers()[0]
+    door = dcache.door_url.removeprefix("https://")
+    assert SourceState(True, "", ((door, "door", 1, 1, 0),)) == answers()[0]
+    assert ((door, "door", 1, 0, 0),) == answers()[1].hosts
     assert not answers()[1].ok
     assert "HTTP 403" in answers()[1].reason
     # the handle that asked is fit for copies again
