@@ -49,15 +49,31 @@ class StateDirectory:
     @property
     def status(self) -> Path:
         """What the daemon does now."""
-        return self.path / "status.json"
+        return status_path(self.path, "watch")
+
+    def status_of(self, command: str) -> Path:
+        """What another command that runs an engine does now."""
+        return status_path(self.path, command)
 
     def lock(self, command: str) -> Path:
         """The lock of one command, ``watch.lock`` for one."""
-        return self.path / f"{command}.lock"
+        return lock_path(self.path, command)
 
     def children_lock(self, command: str) -> Path:
         """What the children of one command share."""
         return self.path / f"{command}.children.lock"
+
+
+def status_path(directory: Path, command: str) -> Path:
+    """status.json of ``watch``; the other commands' names are in theirs."""
+    return directory / (
+        "status.json" if command == "watch" else f"status-{command}.json"
+    )
+
+
+def lock_path(directory: Path, command: str) -> Path:
+    """Who holds it is the one process of that command."""
+    return directory / f"{command}.lock"
 
 
 def instance_name(settings: Settings, instance: str | None = None) -> str:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.locks import acquire, wait_for_children
-from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.adapters.state_directory import (
+    StateDirectory,
+    instance_name,
+    prepare,
+    resolve,
+)
 from dcmirror.commands.replay_progress import Progress, progress_for
 from dcmirror.core.escapes import shown
 from dcmirror.core.paths import PathMap
@@ -18,6 +23,7 @@ from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom, assemble
 from dcmirror.processes.credential_watch import CredentialWatch
 from dcmirror.processes.rows_feed import RowsFeed
+from dcmirror.processes.status import StatusBoard
 from dcmirror.processes.supervisor import Supervisor
 from dcmirror.settings import Settings
 
@@ -99,7 +105,15 @@ def _run(
     )
     feed.engine = room.engine
     with progress_for(sys.stderr, len(rows)) as progress:
-        hooks = ReplayHooks(room, feed, progress)
+        board = StatusBoard(
+            state.status_of("replay"),
+            "replay",
+            settings,
+            instance_name(settings, options.instance),
+            room,
+            time.time(),
+        )
+        hooks = ReplayHooks(room, feed, progress, board)
         supervisor = Supervisor(
             room.engine,
             room.fleet,
@@ -111,7 +125,8 @@ def _run(
         room.engine.settler.write_outbox_of_last_run()
         room.engine.story.started(settings)
         hooks.every_second(time.monotonic(), time.time())
-        supervisor.run()
+        with board.until_the_end():
+            supervisor.run()
     return _conclude(failed_csv, feed, supervisor)
 
 
@@ -129,10 +144,17 @@ def _conclude(
 
 
 class ReplayHooks:
-    """Once a second: the credential and the progress bar."""
+    """Once a second: the credential, the status and the progress bar."""
 
-    def __init__(self, room: EngineRoom, feed: RowsFeed, progress: Progress) -> None:
+    def __init__(
+        self,
+        room: EngineRoom,
+        feed: RowsFeed,
+        progress: Progress,
+        board: StatusBoard,
+    ) -> None:
         self._room = room
+        self.board = board
         self._feed = feed
         self._progress = progress
         self._credential = CredentialWatch(
@@ -140,8 +162,11 @@ class ReplayHooks:
         )
 
     def every_second(self, now: float, wall: float) -> None:
-        """Look at the proxy, move the bar."""
+        """Look at the proxy, write the status, move the bar."""
         self._credential.look(now, wall)
+        self.board.show(
+            now, wall, **self._feed.status(now), **self._credential.status(wall)
+        )
         feed, tally = self._feed, self._room.engine.tally
         ended = feed.done + feed.failed_again + feed.refused
         self._progress.show(ended, feed.failed_again, tally.bytes_mirrored)

@@ -11,7 +11,12 @@ from pathlib import Path
 from dcmirror import config
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.locks import acquire, wait_for_children
-from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.adapters.state_directory import (
+    StateDirectory,
+    instance_name,
+    prepare,
+    resolve,
+)
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.assembly import (
@@ -25,7 +30,7 @@ from dcmirror.processes.credential_watch import CredentialWatch
 from dcmirror.processes.intake import Intake
 from dcmirror.processes.kafka_feed import KafkaFeed
 from dcmirror.processes.reception import Reception
-from dcmirror.processes.status import snapshot, write_status
+from dcmirror.processes.status import StatusBoard
 from dcmirror.processes.supervisor import Supervisor
 from dcmirror.settings import Settings
 
@@ -113,7 +118,8 @@ def _run(
     engine.story.started(settings)
     hooks.every_second(time.monotonic(), time.time())
     feed.start()
-    return supervisor.run()
+    with hooks.board.until_the_end():
+        return supervisor.run()
 
 
 class WatchHooks:
@@ -128,11 +134,18 @@ class WatchHooks:
     ) -> None:
         self._options = options
         self._settings = options.settings
-        self._status_path = state.status
         self._room = room
         self._feed = feed
         self._credential = CredentialWatch(
             room.proxy, room.engine, room.fleet.tell_workers
+        )
+        self.board = StatusBoard(
+            state.status,
+            "watch",
+            options.settings,
+            instance_name(options.settings, options.instance),
+            room,
+            time.time(),
         )
         self._listed_at = time.monotonic()
 
@@ -140,16 +153,9 @@ class WatchHooks:
         """Credential, status.json, and the list of what runs."""
         engine = self._room.engine
         self._credential.look(now, wall)
-        status = snapshot(
-            engine,
-            self._room.fleet,
-            now,
-            wall,
-            lag=self._feed.lag,
-            net=len(self._feed.reception.net),
-            credential_seconds_left=self._credential.seconds_left(wall),
+        self.board.show(
+            now, wall, **self._feed.status(now), **self._credential.status(wall)
         )
-        write_status(self._status_path, status)
         if now - self._listed_at >= _LIST_SECONDS:
             self._listed_at = now
             engine.story.running([e.job.task for e in engine.dispatcher.out()])

@@ -68,6 +68,29 @@ class Dispatcher:
             heapq.heappop(self._waiting)
         return None
 
+    def next_waiting(self, most: int) -> list[Entry]:
+        """The waiting jobs that are due first, at most so many; cheap with 100,000."""
+        found: list[Entry] = []
+        heap = self._waiting
+        # A child in a heap is never due before its parent: the next one is always
+        # among the children of those already looked at.
+        front = [(heap[0], 0)] if heap else []
+        looks = 4 * most  # what is no longer waiting stands in the heap as well
+        while front and len(found) < most and looks:
+            (due, _, task), at = heapq.heappop(front)
+            looks -= 1
+            entry = self.entries.get(task)
+            if entry and entry.state is State.WAITING and entry.due == due:
+                found.append(entry)
+            for child in range(2 * at + 1, min(2 * at + 3, len(heap))):
+                heapq.heappush(front, (heap[child], child))
+        return found
+
+    def next_ready(self) -> Entry | None:
+        """The job that is handed out next."""
+        queue = self._suspects or self._ready
+        return next(iter(queue.values()), None)
+
     # -- jobs come and go ---------------------------------------------------------
 
     def add(self, job: Job) -> Entry:

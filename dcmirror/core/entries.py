@@ -42,6 +42,7 @@ class Entry:
     deaths_alone: int = 0
     past_source_hold: bool = False
     handed_out_at: float = 0.0
+    last_failure: str = ""  # the class, or why else it waits
 
     @property
     def is_small(self) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dcmirror.adapters.credentials import ProxyInfo, read_proxy
+from dcmirror.core.escapes import shown
 from dcmirror.core.holds import HoldKey, HoldKind
 from dcmirror.core.messages import CredentialChanged
 from dcmirror.errors import CredentialError
@@ -45,6 +47,18 @@ class CredentialWatch:
     def seconds_left(self, wall: float) -> float | None:
         """How long the proxy will live; None without one."""
         return None if self.proxy is None else self.proxy.not_after - wall
+
+    def status(self, wall: float) -> dict[str, Any]:
+        """What status.json says of it."""
+        not_after = None if self.proxy is None else self.proxy.not_after
+        return {
+            "credential": {
+                "path": shown(os.fspath(self.path)),
+                "not_after": not_after,
+                "trouble": None if self._error is None else shown(self._error),
+            },
+            "credential_seconds_left": self.seconds_left(wall),
+        }
 
     def look(self, now: float, wall: float) -> None:
         """Read the file if it is another one, and judge what is left of its life."""

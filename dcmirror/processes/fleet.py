@@ -82,6 +82,18 @@ class Fleet:
         """Every child that lives, as far as we know."""
         return [slot.child for slot in self._slots if slot.child is not None]
 
+    def seated(self) -> list[tuple[Child, int]]:
+        """Every child with the streams of its post."""
+        return [(s.child, s.post.streams) for s in self._slots if s.child]
+
+    def vacant(self) -> list[tuple[str, int, float]]:
+        """Posts without a child: name, idle deaths in a row, when it is filled."""
+        return [
+            (slot.post.name, slot.idle_deaths, slot.spawn_at)
+            for slot in self._slots
+            if slot.child is None
+        ]
+
     def workers(self) -> list[Child]:
         """The children that take jobs."""
         return [s.child for s in self._slots if s.child and s.post.is_worker]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from typing import Any
 
+from dcmirror.core.escapes import shown
 from dcmirror.core.records import Acknowledged, Batch, Closed, Fatal, Notice
 from dcmirror.errors import DcmirrorError, IntakeError
 from dcmirror.processes.engine import Engine
@@ -16,6 +18,8 @@ from dcmirror.processes.reception import Reception
 
 #: A thread that has not beaten for so long hangs in a call that never returns.
 LONGEST_SILENCE = 60.0
+#: Partitions that status.json lists.
+MOST_PARTITIONS = 256
 _COMMIT_SECONDS = 1.0
 _END_SECONDS = 20.0
 
@@ -34,6 +38,7 @@ class KafkaFeed:
         self._batch: Batch | None = None
         self._fatal: str | None = None
         self._commit_at = 0.0
+        self._is_paused = False
 
     def start(self) -> None:
         """Begin to read."""
@@ -69,6 +74,7 @@ class KafkaFeed:
 
     def throttle(self, *, is_paused: bool) -> None:
         """Partitions are paused, the membership is kept."""
+        self._is_paused = is_paused
         if is_paused:
             self.intake.pause()
         else:
@@ -109,6 +115,35 @@ class KafkaFeed:
     def lag(self) -> dict[int, int]:
         """Records behind the end, by partition."""
         return self.intake.lag()
+
+    def status(self, now: float) -> dict[str, Any]:
+        """What status.json says of Kafka: the partitions furthest behind first."""
+        lag, settler = self.lag, self._engine.settler
+        ledgers = sorted(
+            self.reception.ledgers, key=lambda led: -lag.get(led.partition, 0)
+        )
+        trouble = self.reception.trouble
+        return {
+            "lag": lag,
+            "net": len(self.reception.net),
+            "partitions": [
+                {
+                    "topic": ledger.topic,
+                    "partition": ledger.partition,
+                    "lag": lag.get(ledger.partition),
+                    "committed": settler.acknowledged.get(ledger.partition),
+                    "pending": ledger.pending_count,
+                    "above_gap": ledger.settled_above_gap,
+                }
+                for ledger in ledgers[:MOST_PARTITIONS]
+            ],
+            "partitions_total": len(ledgers),
+            "kafka": {
+                "trouble": shown(trouble) if trouble else None,
+                "paused": self._is_paused,
+                "silent_for": round(max(now - self.intake.last_beat, 0.0), 1),
+            },
+        }
 
     def stop_intake(self) -> None:
         """No more records; the membership is kept for the last commit."""

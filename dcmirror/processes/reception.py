@@ -49,6 +49,8 @@ class Reception:
     ) -> None:
         self.planner = planner
         self.net = NetTable()
+        self.ledgers = ledgers
+        self.trouble = ""
         self._engine = engine
         self._catalogue = catalogue
         self._ledgers = ledgers
@@ -84,6 +86,7 @@ class Reception:
         elif isinstance(notice, Connected):
             self._cluster = notice.cluster_id or ""
         elif isinstance(notice, IntakeTrouble):
+            self.trouble = notice.text
             story.intake_trouble(notice.text)
 
     def _assigned(self, notice: Assigned) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, Key
 from dcmirror.core.jobs import Job, JobKind, Origin
@@ -124,6 +125,17 @@ class RowsFeed:
     def is_exhausted(self) -> bool:
         """Every row was offered and settled."""
         return not self._rows and not self._keys
+
+    def status(self, now: float) -> dict[str, Any]:
+        """What status.json says of the rows."""
+        return {
+            "rows": {
+                "total": self.total,
+                "done": self.done,
+                "failed_again": self.failed_again,
+                "refused": self.refused,
+            }
+        }
 
     def stop_intake(self) -> None:
         """Rows that were not offered stay in the file."""

@@ -5,10 +5,12 @@ The supervisor's loop writes it once a second, by rename, so that no reader sees
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from dcmirror import __version__
 from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
 from dcmirror.core.rates import WINDOWS, Rates, Speeds
+from dcmirror.errors import DcmirrorError
 from dcmirror.processes import status_parts as parts
-from dcmirror.processes.engine import Engine
-from dcmirror.processes.fleet import Fleet
+from dcmirror.processes.assembly import EngineRoom
 from dcmirror.settings import Settings
 
 _COUNTED = ("files", "bytes", "failed", "retries", "skipped", "restarts", "lag")
@@ -35,13 +37,13 @@ class StatusBoard:
         command: str,
         settings: Settings,
         instance: str,
-        engine: Engine,
-        fleet: Fleet,
+        room: EngineRoom,
         wall: float,
     ) -> None:
         self._path = path
-        self._engine = engine
-        self._fleet = fleet
+        self._engine = room.engine
+        self._fleet = room.fleet
+        self._journal = room.journal
         self._head = {
             "version": __version__,
             "command": command,
@@ -68,11 +70,19 @@ class StatusBoard:
         self._last = self.snapshot(now, wall, **more)
         write_status(self._path, self._last)
 
-    def ended(self, wall: float, error: str | None) -> None:
-        """The last word: it ended on purpose, or for this error."""
-        reason = None if error is None else shown(error)
-        self._last["ended"] = {"at": wall, "error": reason}
-        write_status(self._path, self._last)
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Says at the end that it ended on purpose, or for which error."""
+        error: str | None = "it ended unexpectedly"
+        try:
+            yield
+            error = None
+        except DcmirrorError as exc:
+            error = shown(str(exc))
+            raise
+        finally:
+            self._last["ended"] = {"at": time.time(), "error": error}
+            write_status(self._path, self._last)
 
     def snapshot(self, now: float, wall: float, **more: Any) -> dict[str, Any]:
         """Plain values; times in seconds, sizes in bytes, speeds in bytes a second."""
@@ -98,8 +108,8 @@ class StatusBoard:
             "reserved_bytes": engine.reserved_bytes(),
             "min_free": engine.min_free,
             "unsettled": engine.settler.backlog,
-            "journal": parts.journal(engine, self._journal_bytes),
-            "journal_dropped": engine.story.journal_dropped,
+            "journal": parts.journal(self._journal, self._journal_bytes),
+            "journal_dropped": self._journal.dropped,
             "rates": {str(each): self._rates.over(each) for each in WINDOWS},
             "mirrored_at": self._mirrored_at,
             "failed_at": self._failed_at,
@@ -125,8 +135,8 @@ class StatusBoard:
             self._failed, self._failed_at = tally.failed, wall
         if now - self._journal_at >= _JOURNAL_SECONDS:
             self._journal_at = now
-            with contextlib.suppress(OSError):
-                self._journal_bytes = self._engine.story.journal_bytes()
+            with suppress(OSError):
+                self._journal_bytes = self._journal.size()
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:
@@ -139,5 +149,5 @@ def write_status(path: Path, status: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(status, separators=(",", ":")) + "\n")
         os.replace(temporary, path)
     except OSError:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.utime(path)
