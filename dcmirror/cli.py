@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dcmirror import __version__, config
+from dcmirror import __version__, cli_elastic, config
 from dcmirror.cli_help import epilog
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import DcmirrorError, ExitStatus
@@ -208,6 +208,19 @@ def check(
         echo=click.echo,
     )
     return command.check(options)
+
+
+cli.add_command(cli_elastic.elastic)
+
+
+def every_command(group: click.Group = cli) -> dict[str, click.Command]:
+    """Whatever a user may type, by all its words: ``elastic setup``."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        below = every_command(command) if isinstance(command, click.Group) else {}
+        found |= {f"{name} {word}": each for word, each in below.items()}
+        found |= {} if below else {name: command}
+    return found
 
 
 def main(args: Sequence[str] | None = None) -> None:

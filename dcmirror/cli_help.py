@@ -63,8 +63,8 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.CREDENTIAL,
         _S.DIRECTORY,
         _S.DOOR,
-        _S.ELASTIC,
     ),
+    "elastic setup": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.ELASTIC),
 }
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -81,6 +81,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror check",
         "dcmirror check --file /pnfs/example.org/data/experiment/raw/one.dat",
         "dcmirror check --json | jq '.checks[] | select(.result != \"OK\")'",
+    ),
+    "elastic setup": (
+        "dcmirror elastic setup --dry-run",
+        "dcmirror elastic setup --user elastic --keep-days 730",
+        "dcmirror elastic setup --url https://elastic.example.org:9200 "
+        "--api-key-file admin.key",
     ),
 }
 

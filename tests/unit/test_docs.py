@@ -22,6 +22,7 @@ CONFIGURATION = (ROOT / "man/dcmirror.toml.5").read_text()
 SAMPLE = (ROOT / "etc/dcmirror.toml.sample").read_text()
 README = (ROOT / "README.md").read_text()
 
+COMMANDS = cli.every_command()
 KEYS = [(t, s.name) for t, cls in table_classes().items() for s in fields(cls)]
 
 
@@ -39,10 +40,10 @@ def plain(roff: str) -> str:
     return roff.replace("\\-", "-").replace("\\&", "").replace("\\(dq", '"')
 
 
-@pytest.mark.parametrize("name", sorted(cli.cli.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_manual_has_every_command_with_every_option(name: str) -> None:
     section = plain(MANUAL).split(f".SS dcmirror {name} ")[1].split("\n.S")[0]
-    options = [o for each in cli.cli.commands[name].params for o in each.opts]
+    options = [o for each in COMMANDS[name].params for o in each.opts]
     missing = [o for o in options if o.startswith("-") and o not in section]
 
     assert missing == []
@@ -147,7 +148,7 @@ def test_the_unit_prevents_restarts_by_statuses_that_exist() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(cli.cli.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_readme_names_every_command(name: str) -> None:
     assert f"dcmirror {name}" in README
 
