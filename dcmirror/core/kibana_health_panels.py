@@ -1,0 +1,268 @@
+"""The table of panels: one file's story, and the health of the daemons."""
+
+from __future__ import annotations
+
+from dcmirror.core.kibana_columns import (
+    Chart,
+    Format,
+    Light,
+    Metric,
+    Operation,
+    Panel,
+    Terms,
+    Time,
+    action,
+)
+from dcmirror.core.kibana_panels import (
+    ATTEMPTS,
+    BLUE,
+    GREEN,
+    GREY,
+    PHASES,
+    RED,
+    count,
+    total,
+)
+
+HEALTH = action("health")
+_HOST = Terms("host.name", "host", size=50, ascending=True)
+_INSTANCE = Terms("service.node.name", "instance", size=20, ascending=True)
+_CHILDREN = action("child-died", "child-silent")
+
+
+def _date(label: str, operation: Operation) -> Metric:
+    return Metric(label, operation, "@timestamp", format=Format.FIELD)
+
+
+def _last(label: str, field: str, fmt: Format = Format.NUMBER) -> Metric:
+    return Metric(label, Operation.LAST, field, format=fmt)
+
+
+def _peak(label: str, field: str, fmt: Format = Format.NUMBER) -> Metric:
+    return Metric(label, Operation.MAX, field, format=fmt)
+
+
+STORY = (
+    Panel(
+        "tasks",
+        "Tasks",
+        Chart.TABLE,
+        action("upload-seen", "transfer-retry", "transfer-parked", "transfer-finished"),
+        (
+            _date("newest", Operation.MAX),
+            _date("first seen", Operation.MIN),
+            _peak("attempts", "dcmirror.transfer.attempt"),
+            count("retries", action("transfer-retry")),
+            count("mirrored", action("transfer-finished")),
+            total("bytes received", "dcmirror.transfer.bytes", Format.BYTES),
+            _last("state", "dcmirror.transfer.state", Format.FIELD),
+        ),
+        (
+            Terms("file.path", "file", size=20),
+            Terms("dcmirror.transfer.id", "task", size=20),
+        ),
+        about="Every upload of the chosen files; a new upload is a new task, a replay "
+        "is not.",
+    ),
+    Panel(
+        "attempts",
+        "Where each attempt's time went",
+        Chart.TABLE,
+        ATTEMPTS,
+        (
+            *PHASES,
+            total("bytes", "dcmirror.transfer.bytes", Format.BYTES),
+            total("requests", "dcmirror.transfer.requests"),
+        ),
+        (
+            Terms("dcmirror.transfer.id", "task", size=10),
+            Terms("dcmirror.transfer.attempt", "attempt", size=20, ascending=True),
+        ),
+        about="A phase that is missing was not reached.",
+    ),
+)
+
+DAEMON = (
+    Panel(
+        "daemons",
+        "Daemons that reported in the last 5 minutes",
+        Chart.METRIC,
+        HEALTH,
+        (
+            Metric("instances", Operation.UNIQUE, "service.node.name", recent="5m"),
+            Metric("samples", Operation.COUNT, recent="5m"),
+        ),
+        about="The dead man's signal. Zero: nothing runs, or nothing reaches "
+        "Elasticsearch; whatever else is green here is old.",
+        lights=(Light(None, RED), Light(1, GREEN)),
+    ),
+    Panel(
+        "newest-sample",
+        "Newest sign of life",
+        Chart.METRIC,
+        HEALTH,
+        (_date("health event", Operation.MAX),),
+        about="A healthy daemon writes one each minute.",
+    ),
+    Panel(
+        "children-died",
+        "Child processes that died",
+        Chart.METRIC,
+        action("child-died"),
+        (count("deaths"),),
+        about="A worker is started anew and its jobs go back. Many: look for the OOM "
+        "killer, and at the saved search of the daemons' own events.",
+        lights=(Light(None, GREEN), Light(1, RED)),
+    ),
+    Panel(
+        "credential-left",
+        "Least time left of a credential",
+        Chart.METRIC,
+        HEALTH,
+        (
+            Metric(
+                "until the proxy ends",
+                Operation.MIN,
+                "dcmirror.credential.left_s",
+                recent="5m",
+                format=Format.FIELD,
+            ),
+        ),
+        about="Renew the proxy in time; dcmirror takes the new file by itself.",
+        lights=(Light(None, RED), Light(21_600, GREEN)),
+    ),
+    Panel(
+        "hosts",
+        "Hosts and instances, as last reported",
+        Chart.TABLE,
+        HEALTH,
+        (
+            _date("newest sample", Operation.MAX),
+            Metric("in 5 minutes", Operation.COUNT, recent="5m"),
+            _last("busy", "dcmirror.worker.busy"),
+            _last("of", "dcmirror.worker.total"),
+            _last("ready", "dcmirror.jobs.ready"),
+            _last("waiting", "dcmirror.jobs.waiting"),
+            _last("holds", "dcmirror.hold.open"),
+            _last("lag", "dcmirror.kafka.lag_total"),
+            _last("credential", "dcmirror.credential.left_s", Format.FIELD),
+            _last("spool", "dcmirror.spool.bytes", Format.BYTES),
+            _last("oldest unshipped", "dcmirror.spool.oldest_age_s", Format.FIELD),
+            _last("events lost", "dcmirror.spool.dropped"),
+        ),
+        (_HOST, _INSTANCE),
+        about="A row whose newest sample is older than two minutes is a dead daemon, "
+        "or one whose logger cannot ship.",
+    ),
+    Panel(
+        "transfers-running",
+        "Transfers that run",
+        Chart.LINES,
+        HEALTH,
+        (
+            _peak("running", "dcmirror.worker.busy"),
+            _peak("of", "dcmirror.worker.total"),
+        ),
+        (Time(), _HOST),
+        about="Always at the limit with jobs ready: raise maxdownloads.",
+    ),
+    Panel(
+        "jobs-over-time",
+        "Jobs ready and waiting",
+        Chart.LINES,
+        HEALTH,
+        (
+            _peak("ready", "dcmirror.jobs.ready"),
+            _peak("waiting for a due time", "dcmirror.jobs.waiting"),
+        ),
+        (Time(),),
+    ),
+    Panel(
+        "lag-total",
+        "Kafka lag by host",
+        Chart.LINES,
+        HEALTH,
+        (_peak("records", "dcmirror.kafka.lag_total"),),
+        (Time(), _HOST),
+    ),
+    Panel(
+        "spool-over-time",
+        "Journal on the host's disk",
+        Chart.LINES,
+        HEALTH,
+        (_peak("bytes", "dcmirror.spool.bytes", Format.BYTES),),
+        (Time(), _HOST),
+        about="It grows while Elasticsearch is away, and this panel shows it only when "
+        "Elasticsearch is back.",
+    ),
+    Panel(
+        "spool-age",
+        "Age of the oldest event not yet shipped",
+        Chart.LINES,
+        HEALTH,
+        (_peak("age", "dcmirror.spool.oldest_age_s", Format.FIELD),),
+        (Time(), _HOST),
+    ),
+    Panel(
+        "credential-over-time",
+        "Time left of the credential",
+        Chart.LINES,
+        HEALTH,
+        (
+            Metric(
+                "left",
+                Operation.MIN,
+                "dcmirror.credential.left_s",
+                format=Format.FIELD,
+            ),
+        ),
+        (Time(), _HOST),
+        about="A saw: each tooth is a renewal. A line that only falls is a renewal "
+        "that does not happen.",
+    ),
+    Panel(
+        "samples-over-time",
+        "Health events",
+        Chart.BARS,
+        HEALTH,
+        (count("samples"),),
+        (Time(), _HOST),
+        about="A gap is a time without a daemon, or without its events.",
+    ),
+    Panel(
+        "children",
+        "Child processes: deaths and silences",
+        Chart.TABLE,
+        _CHILDREN,
+        (
+            count("died", action("child-died")),
+            count("silent", action("child-silent")),
+            _date("newest", Operation.MAX),
+        ),
+        (_HOST, Terms("dcmirror.worker.id", "child", size=20)),
+    ),
+    Panel(
+        "daemon-events",
+        "What the daemons did",
+        Chart.BARS,
+        action(
+            "watch-started",
+            "watch-stopping",
+            "watch-stopped",
+            "rebalance",
+            "intake-trouble",
+            "intake-recovered",
+            "configuration-changed",
+            "child-died",
+        ),
+        (
+            count("started", action("watch-started"), GREEN),
+            count("stopped", action("watch-stopped"), GREY),
+            count("rebalance", action("rebalance"), BLUE),
+            count("Kafka away", action("intake-trouble"), RED),
+            count("child died", action("child-died"), "#d36086"),
+            count("reconfigured", action("configuration-changed"), "#9170b8"),
+        ),
+        (Time(),),
+    ),
+)
