@@ -143,7 +143,7 @@ def assemble(
     )
     proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
     posts = worker_posts(settings, state.tag, proxy, downloads)
-    posts.append(logger_post(settings, state))
+    posts.append(logger_post(settings, state, command))
     fleet = Fleet(
         posts,
         state.children_lock(command),
@@ -189,8 +189,9 @@ def _worker_post(
     return Post(name, worker_main, boot, streams)
 
 
-def logger_post(settings: Settings, state: StateDirectory) -> Post:
-    """The post of the process that ships the journal."""
+def logger_post(settings: Settings, state: StateDirectory, command: str) -> Post:
+    """The post of the process that ships the journal; that of ``watch`` has /metrics."""
+    status = state.status if command == "watch" else None
 
     def boot(inbox: Connection, outbox: Connection) -> LoggerBoot:
         return LoggerBoot(
@@ -201,6 +202,7 @@ def logger_post(settings: Settings, state: StateDirectory) -> Post:
             name="logger",
             inbox=inbox,
             outbox=outbox,
+            status=status,
         )
 
     return Post("logger", logger_main, boot)

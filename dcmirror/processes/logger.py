@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters import checkpoints, locks
+from dcmirror.adapters import checkpoints, locks, metrics_server, shipping_report
 from dcmirror.adapters.checkpoints import Checkpoint
 from dcmirror.adapters.journal_reader import Batch, JournalReader
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
@@ -35,7 +35,8 @@ class LoggerBoot:
     """What the logger needs to know.
 
     ``drain_seconds`` is how long TERM lets it ship; the pipes are not used, but an open
-    one shows the supervisor that it lives.
+    one shows the supervisor that it lives.  ``status`` is what /metrics shows, None for
+    loggers that have no endpoint.
     """
 
     settings: Settings
@@ -46,10 +47,18 @@ class LoggerBoot:
     drain_seconds: float = 1.5
     inbox: Connection | None = None
     outbox: Connection | None = None
+    status: Path | None = None
 
 
 def logger_main(boot: LoggerBoot) -> None:
     """Ship until TERM; then what is there already, and return."""
+    if boot.status is not None:
+        metrics_server.serve(
+            boot.settings.metrics,
+            boot.status,
+            shipping_report.path_beside(boot.checkpoint),
+            lambda text: _say(boot.name, text),
+        )
     sink: Sink = NoSink() if boot.export is None else FileSink(boot.export)
     Logger(boot, sink, _Stop(boot.drain_seconds)).run()
 
@@ -182,5 +191,9 @@ class Logger:
         if text == self._complaint:
             return
         self._complaint = text
-        with suppress(OSError):
-            os.write(sys.stderr.fileno(), f"dcmirror: {self._name}: {text}\n".encode())
+        _say(self._name, text)
+
+
+def _say(name: str, text: str) -> None:
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"dcmirror: {name}: {text}\n".encode())

@@ -35,6 +35,7 @@ IMPORTERS = {
     "pycurl": ["adapters.curl_*"],
     "elasticsearch": ["adapters.elastic*"],
     "click": ["cli", "cli_*"],
+    "prometheus_client": ["adapters.metrics"],
     "sqlite3": ["adapters.catalogue*"],
     "cryptography": ["adapters.credentials", "testing.*"],
     "confluent_kafka": ["testing.*"],
