@@ -1,8 +1,9 @@
 """The group commit: finished parts become durable files under their final names.
 
-A worker runs this as its one other thread, so that no sync stalls a stream.  The order
-is the promise (G2): content, mark and times are on disk before the name appears, and
-the name is on disk before anybody is told.
+A worker runs this; only the syncs, which may block for long, are made by a thread of
+its own, so that they stall no stream.  The order is the promise (G2): content, mark and
+times are on disk before the name appears, and the name is on disk before anybody is
+told.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from dcmirror.adapters import linux
+from dcmirror.adapters.directories import MirrorTree
 from dcmirror.adapters.looks import identity_at
 from dcmirror.adapters.mirror_store import MirrorStore, Part
 from dcmirror.core.marks import Mark
@@ -25,6 +28,7 @@ from dcmirror.errors import UnsafePathError
 _MAX_GROUP = 256  # bounds open descriptors and what one failed sync throws away
 _WHOLE_SYNC_FROM = 8  # parts; below, a sync each is faster and disturbs nobody else
 _MANY_DIRECTORIES = 4
+_LOOK_MILLISECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +89,78 @@ class _Entry:
     error: OSError | None = None
     changed: bool = False
     named: bool = False
-    seconds: float = 0.0
 
     @property
     def goes_on(self) -> bool:
         return self.error is None and not self.changed
 
-    @property
-    def result(self) -> Published:
+    def result(self, now: float) -> Published:
         return Published(
             token=self.finished.token,
             error=self.error,
             changed=self.changed,
-            seconds=self.seconds,
+            seconds=now - self.submitted_at,
             mark=self.mark if self.goes_on else None,
         )
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Parts that are made durable together: their contents first, then their names.
+
+    ``file_systems`` and ``files`` are descriptors to sync now; of ``directories``, the
+    descriptors are the group's own.
+    """
+
+    entries: list[_Entry]
+    file_systems: Sequence[int] = ()
+    files: Sequence[int] = ()
+    is_whole: bool = False
+    is_named: bool = False
+    directories: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def going_on(self) -> list[_Entry]:
+        return [entry for entry in self.entries if entry.goes_on]
+
+    def sync(self, calls: DurabilityCalls) -> None:
+        """Make durable what the descriptors stand for, or give everything up.
+
+        After a failed sync the kernel may call lost pages clean, so that a second one
+        would prove nothing.
+        """
+        try:
+            for fd in self.file_systems:
+                calls.syncfs(fd)
+            for fd in self.files:
+                calls.fsync(fd)
+        except OSError as error:
+            self.give_up(error)
+
+    def give_up(self, error: OSError) -> None:
+        for entry in self.going_on:
+            entry.error = error
+
+    def directory(self, tree: MirrorTree, path: str) -> int:
+        if path not in self.directories:
+            self.directories[path] = tree.open(path, os.O_RDONLY)
+        return self.directories[path]
+
+    def close(self) -> None:
+        for directory_fd in self.directories.values():
+            os.close(directory_fd)
+        self.directories.clear()
 
 
 class Publisher(threading.Thread):
     """Publishes what has gathered while it was busy; never waits for more.
 
-    Only what may block for long is done in the thread.  Each system call is a chance to
-    lose the interpreter to the other thread, and two threads that take turns so often
-    need twice the time of one.
+    The thread makes the syncs and nothing else: each system call is a chance to lose
+    the interpreter to the other thread, and two threads that take turns so often need
+    twice the time of one.
 
-    ``fd`` is an eventfd that becomes readable when ``take_results`` has something.  If
-    the thread dies, the descriptor becomes readable and ``is_alive`` tells.
+    ``fd`` is an eventfd that becomes readable when ``take_results`` has something to
+    do.  If the thread dies, it becomes readable and ``is_alive`` tells.
     """
 
     def __init__(
@@ -128,108 +178,95 @@ class Publisher(threading.Thread):
         self._sync = sync
         self._calls = calls or DurabilityCalls()
         self._clock = clock
-        self._done: deque[_Entry] = deque()
-        self._waiting: queue.SimpleQueue[list[_Entry]] = queue.SimpleQueue()
+        self._gathered: deque[_Entry] = deque()
+        self._to_sync: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._synced: deque[_Group] = deque()
+        self._open_groups = 0
+        self._is_contents_busy = False
+        self._done: list[Published] = []
 
     def submit(self, *parts: FinishedPart) -> None:
-        """Hand over parts; nobody else may touch them from now on."""
-        entries = [self._sealed(part) for part in parts]
-        if self._sync == "file":
-            for entry in entries:
-                self._waiting.put([entry])
-        else:
-            self._waiting.put(entries)
-
-    def publish_now(self, parts: Iterable[FinishedPart]) -> None:
-        """Publish in the caller's thread: where nothing is synced, nothing blocks long.
-
-        Two threads that take turns at the interpreter cost more than the renames do.
-        """
-        self._publish([self._sealed(part) for part in parts])
+        """Take over parts; nobody else may touch them from now on."""
+        for part in parts:
+            entry = _Entry(part, self._clock())
+            _attempt(entry, _seal)
+            self._gathered.append(entry)
+        self._begin_group()
 
     def take_results(self) -> list[Published]:
-        """Everything published since the last call, in order."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-        results = []
-        while self._done:
-            entry = self._done.popleft()
-            entry.finished.part.close()
-            results.append(entry.result)
-        return results
+        """Go on with what was synced; everything published since, in order."""
+        self._go_on()
+        done, self._done = self._done, []
+        return done
 
     def close(self, timeout: float | None = None) -> None:
         """Publish what was submitted, then end the thread."""
-        self._waiting.put([])
+        until = self._clock() + (threading.TIMEOUT_MAX if timeout is None else timeout)
+        synced = select.poll()
+        synced.register(self.fd, select.POLLIN)
+        while self._open_groups and self.is_alive() and self._clock() < until:
+            synced.poll(_LOOK_MILLISECONDS)
+            self._go_on()
+        self._to_sync.put(None)
         if self.ident is not None:
-            self.join(timeout)
+            self.join(max(0.0, until - self._clock()))
 
     def run(self) -> None:
         """The thread's loop."""
         try:
-            while group := self._next_group():
+            while (group := self._to_sync.get()) is not None:
                 self.publishing = True
-                self._publish(group)
+                group.sync(self._calls)
                 self.publishing = False
+                self._synced.append(group)
+                os.eventfd_write(self.fd, 1)
         finally:
             os.eventfd_write(self.fd, 1)
 
-    def _sealed(self, finished: FinishedPart) -> _Entry:
-        entry = _Entry(finished, self._clock())
-        _attempt(entry, _seal)
-        return entry
+    def _begin_group(self) -> None:
+        """One group has its contents synced, and one its names, at a time."""
+        if not self._gathered or self._is_contents_busy:
+            return
+        if self._sync == "file" and self._open_groups:
+            return
+        most = 1 if self._sync == "file" else _MAX_GROUP
+        count = min(most, len(self._gathered))
+        group = _Group([self._gathered.popleft() for _ in range(count)])
+        self._open_groups += 1
+        if self._sync == "none":
+            self._give_names(group)
+            self._finish(group)
+            os.eventfd_write(self.fd, 1)
+            return
+        self._is_contents_busy = True
+        self._sync_contents(group)
+        self._to_sync.put(group)
 
-    def _next_group(self) -> list[_Entry]:
-        group = self._waiting.get()
-        while group and self._sync != "file" and len(group) < _MAX_GROUP:
-            try:
-                more = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if not more:  # the end comes after this group
-                self._waiting.put([])
-                break
-            group += more
-        return group
-
-    def _publish(self, group: list[_Entry]) -> None:
-        whole = self._sync_parts([entry for entry in group if entry.goes_on])
-        directories: dict[str, int] = {}
-        try:
-            for entry in group:
-                if entry.goes_on:
-                    _attempt(entry, lambda entry: self._give_name(entry, directories))
-            named = [entry for entry in group if entry.goes_on]
-            if self._sync != "none" and named:
-                self._sync_directories(named, directories, whole=whole)
-        finally:
-            for directory_fd in directories.values():
-                os.close(directory_fd)
-        for entry in group:
-            self._finish(entry)
-        os.eventfd_write(self.fd, 1)
-
-    def _sync_parts(self, entries: list[_Entry]) -> bool:
-        """Make the parts durable; True if by syncs of whole file systems.
-
-        After a failed sync the kernel may call lost pages clean, so that a second one
-        would prove nothing: the whole group is given up.
-        """
-        if self._sync == "none" or not entries:
-            return False
-        whole_fds = self._whole_sync_fds(entries)
-        try:
-            if whole_fds:
-                for fd in whole_fds:
-                    self._calls.syncfs(fd)
+    def _go_on(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+        while self._synced:
+            group = self._synced.popleft()
+            if group.is_named:
+                self._finish(group)
+                continue
+            self._is_contents_busy = False
+            self._give_names(group)
+            if group.going_on:
+                self._sync_names(group)
+                self._to_sync.put(group)
             else:
-                for entry in entries:
-                    self._calls.fsync(entry.finished.part.fd)
-        except OSError as error:
-            _give_up(entries, error)
-        return bool(whole_fds)
+                self._finish(group)
+        self._begin_group()
 
-    def _whole_sync_fds(self, entries: list[_Entry]) -> list[int]:
+    def _sync_contents(self, group: _Group) -> None:
+        entries = group.going_on
+        group.file_systems = self._file_systems(entries)
+        group.is_whole = bool(group.file_systems)
+        if not group.is_whole:
+            group.files = [entry.finished.part.fd for entry in entries]
+
+    def _file_systems(self, entries: list[_Entry]) -> list[int]:
         """One descriptor per file system, or none if each part is to be synced."""
         if len(entries) < _WHOLE_SYNC_FROM:
             return []
@@ -237,51 +274,51 @@ class Publisher(threading.Thread):
         fds = [self._store.device_fd(device) for device in devices]
         return [] if None in fds else [fd for fd in fds if fd is not None]
 
-    def _give_name(self, entry: _Entry, directories: dict[str, int]) -> None:
+    def _give_names(self, group: _Group) -> None:
+        group.is_named = True
+        group.files = group.file_systems = ()
+        for entry in group.going_on:
+            _attempt(entry, lambda entry: self._give_name(entry, group))
+
+    def _give_name(self, entry: _Entry, group: _Group) -> None:
         part = entry.finished.part
-        if part.parent not in directories:
-            directories[part.parent] = self._store.tree.open(part.parent, os.O_RDONLY)
-        directory_fd = directories[part.parent]
+        directory_fd = group.directory(self._store.tree, part.parent)
         entry.named = part.rename_in(directory_fd, self._calls.rename)
         entry.changed = not entry.named
 
-    def _sync_directories(
-        self, entries: list[_Entry], directories: dict[str, int], *, whole: bool
-    ) -> None:
-        tree = self._store.tree
+    def _sync_names(self, group: _Group) -> None:
+        tree, entries = self._store.tree, group.going_on
         paths = {entry.finished.part.parent for entry in entries}
-        if not whole:  # else the sync of the parts took the directories above along
+        if not group.is_whole:  # else the contents' sync took the ones above along
             for part in [entry.finished.part for entry in entries]:
                 paths.update(tree.unproved(part.parent, part.made_directories))
+        if group.is_whole and len(paths) > _MANY_DIRECTORIES:
+            group.file_systems = self._file_systems(entries)
+        if group.file_systems:
+            return
         try:
-            fds = self._whole_sync_fds(entries) if whole else []
-            if fds and len(paths) > _MANY_DIRECTORIES:
-                for fd in fds:
-                    self._calls.syncfs(fd)
-            else:
-                self._sync_each(paths, directories)
-        except OSError as error:
-            _give_up(entries, error)
-        except UnsafePathError as error:
-            # Somebody swapped a directory for something else right now.
-            _give_up(entries, OSError(str(error)))
-        else:
-            for path in {entry.finished.part.parent for entry in entries}:
-                tree.prove(path)
+            # Longest first: an entry is on disk before what leads to it.
+            group.files = [
+                group.directory(tree, path)
+                for path in sorted(paths, key=len, reverse=True)
+            ]
+        except (OSError, UnsafePathError) as error:
+            # Somebody removed or swapped a directory right now.
+            group.give_up(error if isinstance(error, OSError) else OSError(str(error)))
 
-    def _sync_each(self, paths: Iterable[str], directories: dict[str, int]) -> None:
-        # Longest first, so that an entry is on disk before what leads to it.
-        for path in sorted(paths, key=len, reverse=True):
-            if path not in directories:
-                directories[path] = self._store.tree.open(path, os.O_RDONLY)
-            self._calls.fsync(directories[path])
-
-    def _finish(self, entry: _Entry) -> None:
-        if not entry.goes_on:
+    def _finish(self, group: _Group) -> None:
+        group.close()
+        self._open_groups -= 1
+        for entry in group.entries:
             part = entry.finished.part
-            part.withdraw() if entry.named else part.discard()
-        entry.seconds = self._clock() - entry.submitted_at
-        self._done.append(entry)
+            if entry.goes_on:
+                self._store.tree.prove(part.parent)
+            elif entry.named:
+                part.withdraw()
+            else:
+                part.discard()
+            part.close()
+            self._done.append(entry.result(self._clock()))
 
 
 def _seal(entry: _Entry) -> None:
@@ -297,9 +334,4 @@ def _attempt(entry: _Entry, step: Callable[[_Entry], None]) -> None:
         # Its directory, or the part itself, was removed or swapped meanwhile.
         entry.changed = True
     except OSError as error:
-        entry.error = error
-
-
-def _give_up(entries: Iterable[_Entry], error: OSError) -> None:
-    for entry in entries:
         entry.error = error

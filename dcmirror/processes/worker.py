@@ -362,11 +362,7 @@ class Worker:
         if not self.finished or self._may_gather():
             return
         finished, self.finished = self.finished, []
-        if self.has_thread:
-            self.publisher.submit(*finished)
-        else:
-            self.publisher.publish_now(finished)
-            self._on_published()
+        self.publisher.submit(*finished)
 
     def _may_gather(self) -> bool:
         """Whether finished parts may wait for others."""
