@@ -13,16 +13,19 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from servers.background import Background
 from servers.ladder import Ladder, Unavailable, check_docker
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
+    from servers.elasticsearch import Elasticsearch, LocalElasticsearch
     from servers.kafka import Kafka, LocalKafka
     from servers.nginx import Nginx
     from servers.xrootd import XRootD
 
 SERVERS = {
     "kafka": ("kafka", "kafka_tls", "private_kafka"),
+    "elasticsearch": ("elasticsearch", "private_elasticsearch"),
     "xrootd": ("xrootd",),
     "nginx": ("nginx", "nginx_door"),
 }
@@ -32,6 +35,21 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 LADDER = Ladder(dict(os.environ))
+
+
+def climb_to_elasticsearch() -> Elasticsearch:
+    from servers import elasticsearch as launcher
+
+    return LADDER.climb(
+        "elasticsearch",
+        given=launcher.connect,
+        docker=launcher.start_docker,
+        local=launcher.start_local,
+    )
+
+
+#: It takes up to 20 s to start, in which other tests can run.
+ELASTICSEARCH = Background(climb_to_elasticsearch)
 
 for _name in list(os.environ):
     if _name.startswith(("DCMIRROR_", "X509_")):
@@ -60,6 +78,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for server, fixtures in SERVERS.items():
             if asked & set(fixtures):
                 item.add_marker(f"real_{server}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start early what takes long, if a test will ask for it."""
+    if session.config.option.collectonly:
+        return
+    if any("elasticsearch" in getattr(i, "fixturenames", ()) for i in session.items):
+        ELASTICSEARCH.begin()
+
+
+def pytest_sessionfinish() -> None:
+    ELASTICSEARCH.close()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -133,6 +163,41 @@ def private_kafka(
     yield start
     for broker in brokers:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> Elasticsearch:
+    """The server that tests share; each asks it for a ``namespace()`` of its own.
+
+    It knows neither TLS nor users; who tests those asks for a private one.
+    """
+    return ELASTICSEARCH.result()
+
+
+@pytest.fixture
+def private_elasticsearch() -> Iterator[Callable[..., LocalElasticsearch]]:
+    """Starts servers that a test may kill, freeze and restart.
+
+    ``private_elasticsearch(settings, tls=pki, password="...", is_started=True)``
+    """
+    from servers import elasticsearch as launcher
+
+    servers: list[LocalElasticsearch] = []
+
+    def start(
+        settings: dict[str, Any] | None = None,
+        *,
+        is_started: bool = True,
+        **options: Any,
+    ) -> LocalElasticsearch:
+        make = launcher.start_local if is_started else launcher.LocalElasticsearch
+        server = LADDER.climb("elasticsearch", local=lambda: make(settings, **options))
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture(scope="session")

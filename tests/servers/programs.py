@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -14,6 +14,7 @@ class Program:
     Args:
         user: runs as this user, where we are root; our own one otherwise.
         prefix: a command that ends by executing the one after it.
+        environ: all that it finds in its environment; ours by default.
     """
 
     def __init__(
@@ -24,9 +25,11 @@ class Program:
         *,
         user: str | None = None,
         prefix: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.arguments = [*prefix, *_leash(user), *arguments]
         self.directory, self.log = directory, log
+        self.environ = environ
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, stdin: int = subprocess.DEVNULL) -> None:
@@ -34,6 +37,7 @@ class Program:
             self.process = subprocess.Popen(
                 self.arguments,
                 cwd=self.directory,
+                env=self.environ,
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
