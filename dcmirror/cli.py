@@ -6,74 +6,20 @@ import os
 import re
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from dcmirror import __version__, cli_elastic, config
+from dcmirror import __version__, cli_elastic, cli_report, config
 from dcmirror.cli_help import epilog
+from dcmirror.cli_options import common as _common
+from dcmirror.cli_options import since as _since
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import DcmirrorError, ExitStatus
 
 _STOPPED_BY_INT = 130
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """An age such as ``2d``, or a date and time, as seconds since the epoch."""
-    if value is None:
-        return None
-    age = re.fullmatch(r"([0-9]{1,6})([smhdw])", value)
-    if age is not None:
-        return time.time() - int(age[1]) * _SECONDS[age[2]]
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{value!r}: expected an age (90m, 2d) or a time (2026-11-23T06:00)"
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _common(command: _Command) -> _Command:
-    """The options that every command has."""
-    options = (
-        click.option(
-            "--config",
-            "-c",
-            "config_path",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help=f"Configuration; default ${config.ENVIRONMENT}, "
-            f"then {config.DEFAULT_PATH}.",
-        ),
-        click.option(
-            "--instance",
-            metavar="NAME",
-            callback=_instance,
-            help="Name of this instance; default [state] instance, "
-            "then the consumer group.",
-        ),
-        click.option("--verbose", "-v", count=True, help="Say more; twice: debug."),
-        click.option("--quiet", "-q", count=True, help="Say less."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _instance(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    from dcmirror.config_checks import expectation, instance_name
-
-    if value is not None and not instance_name(value):
-        raise click.BadParameter(f"{value!r}: expected {expectation(instance_name)}")
-    return value
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -192,9 +138,10 @@ def check(
     """Look at everything that a start needs.
 
     One line each with OK, WARN or FAIL: configuration, codecs, brokers, topic, proxy,
-    CA directory, mirror, state directory and door. Changes nothing but for a small
-    file that it writes to the directories and removes again. If several things fail,
-    the exit status is the lowest of theirs.
+    CA directory, mirror, state directory, door and, where events are shipped,
+    Elasticsearch (which only ever warns: no transfer needs it). Changes nothing but
+    for a small file that it writes to the directories and removes again. If several
+    things fail, the exit status is the lowest of theirs.
     """
     from dcmirror.commands import check as command
 
@@ -211,6 +158,7 @@ def check(
 
 
 cli.add_command(cli_elastic.elastic)
+cli.add_command(cli_report.report)
 
 
 def every_command(group: click.Group = cli) -> dict[str, click.Command]:

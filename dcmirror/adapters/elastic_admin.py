@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dcmirror.adapters.elastic_client import (
-    PASSWORD_VARIABLE,
     ElasticRefusedError,
     ElasticUnreachableError,
     connect,
 )
 from dcmirror.core import elastic_templates as templates
-from dcmirror.core.elastic_plan import Installed, Stream
+from dcmirror.core.elastic_plan import Installed, Stream, flat_settings
 from dcmirror.core.elastic_templates import Body, Request
 from dcmirror.errors import ElasticError
 from dcmirror.settings import Elasticsearch
 
 _OLDEST = ".".join(map(str, templates.OLDEST))
+_FLOOD = "index.blocks.read_only_allow_delete"
 _WRONG_CA = "certificate verify failed"
 
 
@@ -45,13 +44,10 @@ class ElasticAdmin:
 
     Args:
         settings: where it is, and who asks.
-        password: of ``settings.username``, where no file holds it.
+        environ: what ``connect`` looks into for secrets that are in no file.
     """
 
-    def __init__(self, settings: Elasticsearch, password: str | None = None) -> None:
-        environ = dict(os.environ)
-        if password is not None:
-            environ[PASSWORD_VARIABLE] = password
+    def __init__(self, settings: Elasticsearch, environ: Mapping[str, str]) -> None:
         self._client = connect(settings, environ=environ)
         self.where = ", ".join(settings.urls)
 
@@ -113,8 +109,19 @@ class ElasticAdmin:
             for entry in every.get("index_templates", ())
         }
         return Installed(
-            has_ilm, policy, components, index_templates, tuple(self._streams())
+            has_ilm,
+            policy,
+            components,
+            index_templates,
+            tuple(self._streams()),
+            self._data_nodes() if has_ilm else None,
         )
+
+    def _data_nodes(self) -> int | None:
+        with contextlib.suppress(ElasticRefusedError):
+            health = self.ask(Request("GET", "_cluster/health"))
+            return int(health["number_of_data_nodes"])
+        return None
 
     def _policy(self) -> tuple[bool, Body | None]:
         """Whether there is lifecycle management at all, and our policy."""
@@ -131,10 +138,54 @@ class ElasticAdmin:
     def _streams(self) -> Iterator[Stream]:
         found = self.find(f"_data_stream/{templates.STREAMS}") or {}
         for stream in found.get("data_streams", ()):
-            name, newest = stream["name"], stream["indices"][-1]["index_name"]
-            mapping = (self.find(f"{newest}/_mapping") or {})[newest]["mappings"]
-            is_ours = str(mapping.get("dynamic", "true")).lower() == "false"
-            yield Stream(name, mapping.get("properties", {}), is_ours)
+            newest = stream["indices"][-1]["index_name"]
+            index = (self.find(newest) or {}).get(newest, {})
+            mapping = index.get("mappings", {})
+            settings = flat_settings(index.get("settings", {}))
+            replicas = settings.get("index.number_of_replicas")
+            yield Stream(
+                name=stream["name"],
+                properties=mapping.get("properties", {}),
+                is_ours=str(mapping.get("dynamic", "true")).lower() == "false",
+                replicas=None if replicas is None else int(replicas),
+                retention=(stream.get("lifecycle") or {}).get("data_retention"),
+            )
+
+    def blocked(self) -> list[str]:
+        """Indices of ours that take nothing more: their node's disk is full."""
+        path = f"{templates.STREAMS}/_settings/index.blocks.*?flat_settings=true"
+        found = self.find(path) or {}
+        return [
+            index
+            for index, entry in found.items()
+            if entry["settings"].get(_FLOOD) == "true"
+        ]
+
+    def lacking(self, namespace: str) -> list[str]:
+        """Privileges that we would need to ship, and do not have."""
+        answer = self.ask(templates.may_write(namespace))
+        return [
+            f"{privilege} on {stream}"
+            for stream, rights in answer["index"].items()
+            for privilege, is_granted in rights.items()
+            if not is_granted
+        ]
+
+    def make_api_key(self, name: str, days: int | None) -> tuple[str, str]:
+        """A key that can only add events: its id, and itself."""
+        try:
+            answer = self.ask(templates.api_key(name, days))
+        except ElasticRefusedError as refusal:
+            if "derived api keys" in refusal.reason.lower():
+                raise ElasticError(
+                    "an API key cannot make another one with rights: give --user"
+                ) from refusal
+            raise
+        return answer["id"], answer["encoded"]
+
+    def drop_api_key(self, key_id: str) -> None:
+        """Make a key useless."""
+        self.ask(Request("DELETE", "_security/api_key", {"ids": [key_id]}))
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

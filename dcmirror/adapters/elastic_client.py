@@ -193,6 +193,15 @@ def connect(
     return ElasticClient(settings, _Credential(settings, environ, api_key))
 
 
+def authorization(settings: Elasticsearch, environ: Mapping[str, str]) -> str | None:
+    """The header that says who we are, for those who ask Kibana.
+
+    Raises:
+        ElasticError: a file cannot be read.
+    """
+    return _Credential(settings, environ, None).header()
+
+
 class _Credential:
     """The authorization header, as the file has it now."""
 

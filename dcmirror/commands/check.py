@@ -75,6 +75,17 @@ def _findings(options: CheckOptions) -> Iterator[Finding]:
     yield from check_mirror(settings)
     yield from _books(options, settings)
     yield from _source(options, settings)
+    yield from _elastic(options, settings)
+
+
+def _elastic(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
+    if not settings.elasticsearch.urls:
+        return
+    from dcmirror.commands.check_elastic import check_elastic
+
+    yield from check_elastic(
+        settings.elasticsearch, options.environ, options.probe_seconds
+    )
 
 
 def _proxy(options: CheckOptions, settings: Settings) -> Path:

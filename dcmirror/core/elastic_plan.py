@@ -6,7 +6,7 @@ Pure: ``adapters/elastic_admin`` reads what is there and sends what comes out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,11 +23,17 @@ _FAMILIES = {"constant_keyword": "keyword", "match_only_text": "text"}
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A data stream that exists, by its newest index: mapping, and dynamic or not."""
+    """A data stream that exists, by its newest index.
+
+    ``is_ours``: that index was made with our template; ``retention`` is that of the
+    data stream's own lifecycle, if it has one.
+    """
 
     name: str
     properties: Body
     is_ours: bool = True
+    replicas: int | None = None
+    retention: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Installed:
     components: Mapping[str, Body] = field(default_factory=dict)
     index_templates: Mapping[str, Body] = field(default_factory=dict)
     streams: tuple[Stream, ...] = ()
+    data_nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,14 @@ class Step:
     needs_attention: bool = False
 
     @property
+    def state(self) -> str:
+        """What is wrong with it now."""
+        missing = {"created": "missing", "changed": "not up to date"}
+        return missing.get(self.verb, self.detail)
+
+    @property
     def line(self) -> str:
+        """As a person reads it."""
         text = f"{self.verb:<11}{self.what}"
         return f"{text}: {self.detail}" if self.detail else text
 
@@ -73,8 +87,8 @@ def plan(there: Installed, choices: Choices) -> list[Step]:
     steps.append(_settings(there, choices))
     steps.append(_mappings(there, choices))
     steps.append(_index_template(there, choices))
-    steps += (_stream(stream, choices) for stream in there.streams)
-    return steps
+    steps += (_stream(stream, choices, there.has_ilm) for stream in there.streams)
+    return [*steps, *_advice(there, choices)]
 
 
 def rivals(there: Installed, namespace: str) -> list[str]:
@@ -284,7 +298,7 @@ def field_types(properties: Body, prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _stream(stream: Stream, choices: Choices) -> Step:
+def _stream(stream: Stream, choices: Choices, has_ilm: bool) -> Step:
     what = f"data stream {stream.name}"
     missing, wrong = compare_stream(stream)
     if wrong or not stream.is_ours:
@@ -295,12 +309,37 @@ def _stream(stream: Stream, choices: Choices) -> Step:
             )
         request = Request("POST", f"{stream.name}/_rollover")
         return Step("rolled over", what, reason, (request,))
-    if not missing:
+    changes = dict(_stream_changes(stream, missing, choices, has_ilm))
+    if not changes:
         return Step("unchanged", what)
-    tree = templates.field_tree({name: FIELDS[name] for name in missing})
-    path = f"{stream.name}/_mapping?write_index_only=true"
-    request = Request("PUT", path, {"properties": tree})
-    return Step("changed", what, _some("new", missing), (request,))
+    return Step("changed", what, "; ".join(changes), tuple(changes.values()))
+
+
+def _stream_changes(
+    stream: Stream, missing: list[str], choices: Choices, has_ilm: bool
+) -> Iterator[tuple[str, Request]]:
+    """What no new index is needed for: a text for each request."""
+    if missing:
+        tree = templates.field_tree({name: FIELDS[name] for name in missing})
+        path = f"{stream.name}/_mapping?write_index_only=true"
+        yield _some("new", missing), Request("PUT", path, {"properties": tree})
+    if choices.replicas not in (None, stream.replicas):
+        body: Body = {"index.number_of_replicas": choices.replicas}
+        text = f"replicas {stream.replicas} -> {choices.replicas}"
+        yield text, Request("PUT", f"{stream.name}/_settings", body)
+    wanted = f"{choices.keep_days}d"
+    if not has_ilm and choices.keep_days and wanted != stream.retention:
+        path = f"_data_stream/{stream.name}/_lifecycle"
+        text = f"retention {stream.retention} -> {wanted}"
+        yield text, Request("PUT", path, {"data_retention": wanted})
+
+
+def _advice(there: Installed, choices: Choices) -> Iterator[Step]:
+    settings = _template(there.components.get(templates.SETTINGS, {}), "settings")
+    is_set = "index.number_of_replicas" in flat_settings(settings)
+    if there.data_nodes == 1 and choices.replicas is None and not is_set:
+        detail = "the cluster has one node; with --replicas 0 it would be green"
+        yield Step("note", "replicas", detail)
 
 
 def compare_stream(stream: Stream) -> tuple[list[str], list[str]]:
@@ -318,8 +357,3 @@ def compare_stream(stream: Stream) -> tuple[list[str], list[str]]:
 
 def _family(kind: str) -> str:
     return _FAMILIES.get(kind, kind)
-
-
-def requests_of(steps: Iterable[Step]) -> Iterator[Request]:
-    for step in steps:
-        yield from step.requests
