@@ -65,6 +65,7 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.DOOR,
     ),
     "elastic setup": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.ELASTIC),
+    "report": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.DIRECTORY),
 }
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -87,6 +88,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror elastic setup --user elastic --keep-days 730",
         "dcmirror elastic setup --url https://elastic.example.org:9200 "
         "--api-key-file admin.key",
+    ),
+    "report": (
+        "dcmirror report --since 7d",
+        "dcmirror report --since 2026-10-01 --until 2026-11-01 --html october.html",
+        "dcmirror report --under /pnfs/data/raw --by directory --depth 2",
+        "dcmirror report --since 1d --json | jq .catalogue.bytes",
     ),
 }
 

@@ -1,0 +1,113 @@
+"""Reads a whole journal once for a few actions, as fast as the disk gives it.
+
+For reports: writers append and make room meanwhile, and are never made to wait.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dcmirror.adapters.segments import Segment, list_segments
+from dcmirror.core.report_figures import Sources
+
+# A quotation mark inside a text is escaped, so that this can only be the member.
+_MEMBER = b'"action":"'
+_TIME = re.compile(rb'"@timestamp":"([^"]{10,40})"')
+_CRC_BYTES = len(b',"crc":"00000000"}\n')
+# A line is never older than its segment's last change, give or take a set clock.
+_SLACK_SECONDS = 3600.0
+
+
+class JournalScan:
+    """One pass over all segments of all writers.
+
+    Args:
+        actions: values of event.action whose documents are wanted.
+        since: segments that ended before it are left out.
+        sources: where it counts.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        actions: Collection[str],
+        sources: Sources,
+        since: float | None = None,
+    ) -> None:
+        self._directory = directory
+        self._actions = frozenset(name.encode() for name in actions)
+        self._since = since
+        self._sources = sources
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """The wanted events; those of one writer in the order in which it wrote."""
+        segments = list_segments(self._directory)
+        for number, (_, own) in enumerate(groupby(segments, lambda each: each.writer)):
+            yield from self._writer(list(own), is_oldest=number == 0)
+
+    def _writer(
+        self, segments: list[Segment], *, is_oldest: bool
+    ) -> Iterator[dict[str, Any]]:
+        expected = 1
+        for segment in segments:
+            has_hole = segment.number != expected
+            expected = segment.number + 1
+            try:
+                status = segment.path.stat()
+                file = open(segment.path, "rb")  # noqa: SIM115  # closed below
+            except FileNotFoundError:  # its writer made room meanwhile
+                self._sources.missed += 1
+                expected = -1
+                continue
+            with file:
+                if has_hole or (is_oldest and segment is segments[0]):
+                    self._reach(file.readline())
+                    file.seek(0)
+                if self._since is None or status.st_mtime >= (
+                    self._since - _SLACK_SECONDS
+                ):
+                    yield from self._lines(file)
+
+    def _reach(self, first: bytes) -> None:
+        """The journal is whole from here on, as far as this writer is concerned."""
+        match = _TIME.search(first)
+        if match is None:
+            return
+        try:
+            moment = datetime.fromisoformat(match[1].decode()).timestamp()
+        except ValueError:
+            return
+        known = self._sources.reaches_from
+        self._sources.reaches_from = moment if known is None else max(known, moment)
+
+    def _lines(self, file: Any) -> Iterator[dict[str, Any]]:
+        sources, actions, crc32 = self._sources, self._actions, zlib.crc32
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return  # still being written, or cut off by a crash
+            sources.lines += 1
+            sources.bytes += len(raw)
+            head = raw[:-_CRC_BYTES]
+            try:
+                is_whole = crc32(head) == int(raw[-11:-3], 16)
+            except ValueError:
+                is_whole = False
+            if not is_whole:
+                sources.spoiled += 1
+                continue
+            place = head.find(_MEMBER) + len(_MEMBER)
+            if head[place : head.find(b'"', place)] in actions:
+                try:
+                    document = orjson.loads(head + b"}")
+                except orjson.JSONDecodeError:
+                    sources.odd += 1
+                else:
+                    yield document
