@@ -19,7 +19,8 @@ from dcmirror.errors import UnsafePathError
 
 # An empty component, "." or "..", or a NUL.
 _NOT_PLAIN = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
-_ROOT_SECONDS = 0.05  # how long a replaced root may go unnoticed
+_ROOT_SECONDS = 0.05  # how long a replaced root or directory may go unnoticed
+_MAX_ENTERED = 64
 _MAX_PROVED = 100_000
 _UNSAFE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.ENAMETOOLONG})
 
@@ -36,6 +37,7 @@ class MirrorTree:
         self._mode = directory_mode
         self._root: OpenDirectory | None = None
         self._root_until = 0.0
+        self._entered: dict[str, Descriptor] = {}
         self._has_openat2 = True
         # Directories whose entry in their parent is known to be on disk.
         self._proved: set[str] = set()
@@ -55,8 +57,21 @@ class MirrorTree:
                 raise UnsafePathError(_why_unsafe(root.fd, path, error)) from error
             raise
 
-    def make(self, path: str) -> tuple[int, tuple[str, ...]]:
-        """As ``open``, but makes what is missing; also tells what was made."""
+    def enter(self, path: str) -> Descriptor:
+        """As ``open``, but the same descriptor again for a moment.
+
+        The directory may have been replaced meanwhile: who publishes opens it anew.
+        """
+        self._current_root()
+        entered = self._entered.get(path)
+        if entered is None:
+            if len(self._entered) >= _MAX_ENTERED:
+                self._entered.clear()
+            entered = self._entered[path] = Descriptor(self.open(path))
+        return entered
+
+    def make(self, path: str) -> tuple[Descriptor, tuple[str, ...]]:
+        """As ``enter``, but makes what is missing; also tells what was made."""
         root = self._current_root()
         made: list[str] = []
         done: list[str] = []
@@ -75,7 +90,7 @@ class MirrorTree:
                 raise UnsafePathError(_why_unsafe(root.fd, path, error)) from error
             raise
         self._proved.difference_update(made)
-        return fd, tuple(made)
+        return Descriptor(fd), tuple(made)
 
     def unproved(self, path: str, made: tuple[str, ...] = ()) -> list[str]:
         """Directories to sync, besides ``path``, before a file in it is there for good.
@@ -138,20 +153,32 @@ class MirrorTree:
         if root is None or root.identity != (now.st_dev, now.st_ino):
             root = self._root = OpenDirectory(self._path)
         self._root_until = now_s + _ROOT_SECONDS
+        self._entered.clear()
         return root
 
 
-class OpenDirectory:
-    """A directory that stays open; closed when the last who uses it has let go."""
+class Descriptor:
+    """Stays open until the last who uses it has let go."""
 
-    def __init__(self, path: str, *, dir_fd: int | None = None) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)
-        now = os.fstat(self.fd)
-        self.identity = (now.st_dev, now.st_ino)
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
             os.close(self.fd)
+
+
+class OpenDirectory(Descriptor):
+    """A directory that stays open, and which one it is."""
+
+    __slots__ = ("identity",)
+
+    def __init__(self, path: str, *, dir_fd: int | None = None) -> None:
+        super().__init__(os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd))
+        now = os.fstat(self.fd)
+        self.identity = (now.st_dev, now.st_ino)
 
 
 def split(relative: str) -> tuple[str, str]:

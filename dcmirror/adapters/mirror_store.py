@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcmirror.adapters import linux, looks, parts
-from dcmirror.adapters.directories import MirrorTree, OpenDirectory, split
+from dcmirror.adapters.directories import (
+    Descriptor,
+    MirrorTree,
+    OpenDirectory,
+    split,
+)
 from dcmirror.adapters.looks import ABSENT, Look, look_at
 from dcmirror.adapters.parts import NewPart, Part, PartBusy, TargetChanged
 from dcmirror.core import marks
@@ -69,13 +74,10 @@ class MirrorStore:
         """
         parent, name = split(relative)
         try:
-            directory_fd = self.tree.open(parent)
+            directory = self.tree.enter(parent)
         except FileNotFoundError:
             return ABSENT
-        try:
-            return look_at(directory_fd, name)
-        finally:
-            os.close(directory_fd)
+        return look_at(directory.fd, name)
 
     def claim(self, relative: str, expected: Look) -> Part:
         """Make the directories and a locked, empty part for ``relative``.
@@ -220,18 +222,15 @@ class MirrorStore:
             os.close(root_fd)
         self._knows_root = True
 
-    def _open_or_make(self, parent: str) -> tuple[int, tuple[str, ...]]:
+    def _enter_or_make(self, parent: str) -> tuple[Descriptor, tuple[str, ...]]:
         try:
-            return self.tree.open(parent), ()
+            return self.tree.enter(parent), ()
         except FileNotFoundError:
             return self.tree.make(parent)
 
     def _claim(self, parent: str, relative: str, expected: Look) -> Part:
-        directory_fd, made = self._open_or_make(parent)
-        try:
-            return self._claim_in(directory_fd, relative, expected, made)
-        finally:
-            os.close(directory_fd)
+        directory, made = self._enter_or_make(parent)
+        return self._claim_in(directory.fd, relative, expected, made)
 
     def _claim_in(
         self, directory_fd: int, relative: str, expected: Look, made: tuple[str, ...]

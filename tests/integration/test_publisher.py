@@ -472,6 +472,8 @@ def test_no_descriptor_leaks(store: MirrorStore, publisher: Publisher) -> None:
             publisher.submit(finished)
         store.claim(f"{prefix}/discarded", ABSENT).discard()
         results_of(publisher, 10)
+        store.tree.forget_root()  # and with it the directories kept for a moment
+        store.look("nothing")
         return len(os.listdir("/proc/self/fd"))
 
     before = round_of_ten("a")
