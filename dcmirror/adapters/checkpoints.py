@@ -1,10 +1,13 @@
-"""How far each writer's journal was shipped: written by the logger, read by writers."""
+"""How far each writer's journal was shipped: written by the logger, read by writers.
+
+Each sink has its own checkpoint; all lie in one file, which is replaced as a whole.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +16,11 @@ from typing import Any
 from dcmirror.adapters.durable import sync_directory
 from dcmirror.adapters.segments import Segment
 
-_VERSION = 1
+_VERSION = 2
+_COUNTS = ("shipped", "spoiled", "missed", "duplicates", "dead_letters")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Where shipping of one writer stands: behind this line of this segment."""
 
@@ -31,36 +35,50 @@ class Position:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """All positions, the sink's own memory, and counts since the beginning."""
+    """All positions of a sink, its own memory, and counts since the beginning."""
 
     writers: dict[str, Position] = field(default_factory=dict)
     sink: dict[str, Any] = field(default_factory=dict)
     shipped: int = 0
     spoiled: int = 0
     missed: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
 
 
 def load(path: Path) -> Checkpoint:
-    """The checkpoint on disk; an empty one if there is none or it cannot be read.
+    """The slowest of the sinks in use, with the first one's counts; else an empty one.
 
-    An unreadable one costs a second shipping, no line.
+    An unreadable file costs a second shipping, no line.
     """
-    try:
-        data = json.loads(path.read_bytes())
-        if data["version"] != _VERSION:
-            return Checkpoint()
-        return Checkpoint(
-            {name: Position(**place) for name, place in data["writers"].items()},
-            dict(data["sink"]),
-            *(int(data[name]) for name in ("shipped", "spoiled", "missed")),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    sinks, in_use = _read(path)
+    chosen = [sinks[name] for name in in_use if name in sinks]
+    if not chosen:
         return Checkpoint()
+    slowest = chosen[0]
+    slowest.writers = slowest_positions([sink.writers for sink in chosen])
+    return slowest
+
+
+def load_all(path: Path) -> dict[str, Checkpoint]:
+    """The checkpoint of each sink by its name; those no longer in use too."""
+    return _read(path)[0]
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint; after a power cut it is the old or the new one."""
-    data: Mapping[str, Any] = {"version": _VERSION, **asdict(checkpoint)}
+    """Replace the file by one with a single sink."""
+    save_all(path, {"none": checkpoint}, ("none",))
+
+
+def save_all(
+    path: Path, sinks: Mapping[str, Checkpoint], in_use: Sequence[str]
+) -> None:
+    """Replace the file; after a power cut it is the old or the new one."""
+    data = {
+        "version": _VERSION,
+        "in_use": list(in_use),
+        "sinks": {name: asdict(sink) for name, sink in sinks.items()},
+    }
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         file.write(json.dumps(data).encode())
@@ -69,3 +87,30 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     os.rename(temporary, path)
     with suppress(OSError):
         sync_directory(path.parent)
+
+
+def slowest_positions(
+    sinks: Sequence[Mapping[str, Position]],
+) -> dict[str, Position]:
+    """What every sink has behind it; a writer that one has not begun is left out."""
+    writers = set(sinks[0]).intersection(*sinks[1:])
+    return {name: min(sink[name] for sink in sinks) for name in sorted(writers)}
+
+
+def _read(path: Path) -> tuple[dict[str, Checkpoint], list[str]]:
+    try:
+        data = json.loads(path.read_bytes())
+        if data["version"] != _VERSION:
+            return {}, []
+        sinks = {name: _checkpoint(sink) for name, sink in data["sinks"].items()}
+        return sinks, [str(name) for name in data["in_use"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, []
+
+
+def _checkpoint(data: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        {name: Position(**place) for name, place in data["writers"].items()},
+        dict(data["sink"]),
+        *(int(data[name]) for name in _COUNTS),
+    )

@@ -1,13 +1,17 @@
 """Reads what all writers' journals have behind a checkpoint, in batches.
 
-The logger process runs this.
+The logger process runs this, with one reader for each sink.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -17,6 +21,10 @@ from dcmirror.adapters.sinks import ShippedLine
 
 # Spoiled lines are kept for a person to look at, not to fill the disk.
 _CORRUPT_BYTES = 1024 * 1024
+# As long as a line may be: a piece of it without an end is damage, or still written.
+_PIECE_BYTES = 1024 * 1024
+_CRC_BYTES = len(b',"crc":"00000000"}')
+_TIMESTAMP = re.compile(rb'"@timestamp": ?"([^"]{1,40})"')
 
 
 @dataclass(slots=True)
@@ -34,15 +42,33 @@ class Batch:
     missed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What lies behind positions: bytes, and when the oldest event of it happened."""
+
+    size: int
+    oldest: float | None
+
+
 class JournalReader:
-    """Looks into a directory of segments; remembers nothing between two batches."""
+    """Looks into a directory of segments; remembers nothing between two batches.
+
+    Args:
+        keeps_spoiled: whether it sets spoiled lines aside; one reader does.
+    """
 
     def __init__(
-        self, directory: Path, max_lines: int = 500, max_bytes: int = 4 * 1024 * 1024
+        self,
+        directory: Path,
+        max_lines: int = 2000,
+        max_bytes: int = 2 * 1024 * 1024,
+        *,
+        keeps_spoiled: bool = True,
     ) -> None:
         self._directory = directory
         self._max_lines = max_lines
         self._max_bytes = max_bytes
+        self._keeps_spoiled = keeps_spoiled
 
     def read(self, positions: Mapping[str, Position]) -> Batch:
         """The next lines of every writer, the one that began first first."""
@@ -72,34 +98,111 @@ class JournalReader:
         self, batch: Batch, segment: Segment, position: Position
     ) -> Position:
         with suppress(FileNotFoundError):  # its writer made room meanwhile
-            is_read = segment.path.stat().st_size <= position.offset
-            if is_read or self._is_full(batch):
+            if segment.path.stat().st_size <= position.offset:
                 return position
-            name, last = segment.name, None
-            for line in read_segment(segment.path, position.offset, position.line):
-                if line.body is None:
-                    batch.spoiled += 1
-                    self._keep_spoiled(segment, line.raw)
-                else:
-                    batch.lines.append(ShippedLine(name, line.number, line.body))
-                batch.size += len(line.raw)
-                last = line
-                if self._is_full(batch):
-                    break
-            if last is not None:
-                position = replace(position, offset=last.end, line=last.number)
+            fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                while not self._is_full(batch):
+                    piece = os.pread(fd, _PIECE_BYTES, position.offset)
+                    end = piece.rfind(b"\n")
+                    if end >= 0:
+                        lines = piece[:end].split(b"\n")
+                        position = self._take(batch, segment, position, lines)
+                    elif len(piece) < _PIECE_BYTES:
+                        break
+                    else:
+                        position = self._skip(batch, segment, position)
+            finally:
+                os.close(fd)
         return position
+
+    def _take(
+        self, batch: Batch, segment: Segment, position: Position, lines: list[bytes]
+    ) -> Position:
+        """Whole lines; each has a number by which it is known for ever."""
+        name, number, size = segment.path.name, position.line, 0
+        room = self._max_bytes - batch.size
+        append, crc32 = batch.lines.append, zlib.crc32
+        for line in lines[: self._max_lines - len(batch.lines)]:
+            number += 1
+            size += len(line) + 1
+            head = line[:-_CRC_BYTES]
+            if line[-_CRC_BYTES:] == b',"crc":"%08x"}' % crc32(head):
+                append(ShippedLine(name, number, head + b"}"))
+            else:
+                self._spoil(batch, segment, line)
+            if size >= room:
+                break
+        batch.size += size
+        return replace(position, offset=position.offset + size, line=number)
+
+    def _skip(self, batch: Batch, segment: Segment, position: Position) -> Position:
+        """Damage without an end counts by pieces, the same ones at every reading."""
+        piece = next(read_segment(segment.path, position.offset, position.line))
+        self._spoil(batch, segment, piece.raw)
+        batch.size += len(piece.raw)
+        return replace(position, offset=piece.end, line=piece.number)
 
     def _is_full(self, batch: Batch) -> bool:
         return len(batch.lines) >= self._max_lines or batch.size >= self._max_bytes
 
-    def _keep_spoiled(self, segment: Segment, raw: bytes) -> None:
+    def _spoil(self, batch: Batch, segment: Segment, raw: bytes) -> None:
+        batch.spoiled += 1
+        if not self._keeps_spoiled:
+            return
         directory = self._directory / "corrupt"
         with suppress(OSError):
             directory.mkdir(exist_ok=True)
             with open(directory / segment.name, "ab") as file:
                 if file.tell() + len(raw) <= _CORRUPT_BYTES:
                     file.write(raw.rstrip(b"\n") + b"\n")
+
+
+def backlog(directory: Path, positions: Mapping[str, Position]) -> Backlog:
+    """How far these positions are behind what all writers have written."""
+    size, oldest = 0, None
+    segments = list_segments(directory)
+    for writer, own in groupby(segments, key=lambda segment: segment.writer):
+        position = positions.get(writer) or Position(segment=1)
+        is_first = True
+        for segment in own:
+            behind = _unread(segment, position)
+            size += behind
+            if behind and is_first:
+                is_first = False
+                at = _first_time(segment, position)
+                oldest = at if oldest is None else min(oldest, at or oldest)
+    return Backlog(size, oldest)
+
+
+def _unread(segment: Segment, position: Position) -> int:
+    if segment.number < position.segment:
+        return 0
+    offset = position.offset if segment.number == position.segment else 0
+    try:
+        size = segment.path.stat().st_size - offset
+        return size if size >= _PIECE_BYTES else _whole_lines(segment.path, offset)
+    except FileNotFoundError:
+        return 0
+
+
+def _whole_lines(path: Path, offset: int) -> int:
+    """Bytes of lines that have an end; a killed writer's last one never gets it."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(_PIECE_BYTES).rfind(b"\n") + 1
+
+
+def _first_time(segment: Segment, position: Position) -> float | None:
+    """When the first unread event happened; None where the line does not say it."""
+    offset = position.offset if segment.number == position.segment else 0
+    try:
+        with open(segment.path, "rb") as file:
+            file.seek(offset)
+            found = _TIMESTAMP.search(file.readline(_PIECE_BYTES))
+        return datetime.fromisoformat(found[1].decode()).timestamp() if found else None
+    except (OSError, ValueError):
+        return None
 
 
 def _gap(position: Position, segment: Segment) -> int:

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dcmirror.adapters.durable import write_all
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedLine:
+class ShippedLine(NamedTuple):
     """A journal line on its way; segment and number name it, the same at a resend."""
 
     segment: str
@@ -25,8 +24,31 @@ class ShippedLine:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of lines that were given to a sink.
+
+    Args:
+        rest: those to give again after ``pause`` seconds, in order.
+        taken: how many are done with; ``duplicates`` of them were there already,
+            ``dead`` of them were refused for good and set aside.
+        trouble: why there is a rest, or what should be known though there is none.
+        needs_help: whether the trouble lasts until somebody acts.
+        is_stuck: whether the rest should not keep back the lines behind it.
+    """
+
+    taken: int
+    rest: Sequence[ShippedLine] = ()
+    pause: float = 0.0
+    duplicates: int = 0
+    dead: int = 0
+    trouble: str | None = None
+    needs_help: bool = False
+    is_stuck: bool = False
+
+
 class Sink(Protocol):
-    """Takes lines in order.
+    """Takes lines, in order as far as it can.
 
     ``ship`` may be called again with lines it took before, when the process was killed
     between shipping and the checkpoint; ``resume`` gets what ``settle`` said at the
@@ -34,14 +56,21 @@ class Sink(Protocol):
     taken, try again later.
     """
 
+    @property
+    def name(self) -> str:
+        """What the checkpoint and the report call it."""
+
     def resume(self, memory: Mapping[str, Any]) -> None:
         """Begin where the last checkpoint was."""
 
-    def ship(self, lines: Sequence[ShippedLine]) -> None:
-        """Take these lines."""
+    def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
+        """Take these lines, or some of them."""
 
     def settle(self) -> dict[str, Any]:
         """Make durable what was taken, and say what to remember."""
+
+    def is_cured(self) -> bool:
+        """Whether somebody did something that is worth another try at once."""
 
     def close(self) -> None:
         """Let go."""
@@ -50,15 +79,22 @@ class Sink(Protocol):
 class NoSink:
     """Takes everything and keeps nothing."""
 
+    name = "none"
+
     def resume(self, memory: Mapping[str, Any]) -> None:
         """Nothing to resume."""
 
-    def ship(self, lines: Sequence[ShippedLine]) -> None:
+    def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Nowhere to ship to."""
+        return Receipt(len(lines))
 
     def settle(self) -> dict[str, Any]:
         """Nothing to remember."""
         return {}
+
+    def is_cured(self) -> bool:
+        """Nothing can go wrong."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -66,6 +102,8 @@ class NoSink:
 
 class FileSink:
     """Appends to a file that somebody may rename, remove or truncate at any time."""
+
+    name = "file"
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -79,7 +117,7 @@ class FileSink:
         """What stands in the file behind the remembered size is cut off when opened."""
         self._memory = memory
 
-    def ship(self, lines: Sequence[ShippedLine]) -> None:
+    def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Append, wholly or not at all."""
         self._follow()
         size = os.fstat(self._fd).st_size
@@ -89,6 +127,11 @@ class FileSink:
             with suppress(OSError):
                 os.ftruncate(self._fd, size)
             raise
+        return Receipt(len(lines))
+
+    def is_cured(self) -> bool:
+        """Nobody tells."""
+        return False
 
     def settle(self) -> dict[str, Any]:
         """Sync; remember which file it is and how long."""

@@ -1,4 +1,4 @@
-"""Ships the journal: reads all writers' segments and keeps a checkpoint.
+"""Ships the journal: a lane for each sink, and a report of how they do.
 
 The logger process runs this.  It may lag, die or be killed without harm: whoever ships
 next goes on at the checkpoint.
@@ -10,24 +10,27 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters import checkpoints, locks, metrics_server, shipping_report
-from dcmirror.adapters.checkpoints import Checkpoint
-from dcmirror.adapters.journal_reader import Batch, JournalReader
+from dcmirror.adapters import locks, shipping_report
+from dcmirror.adapters.dead_letters import FILE_NAME as DEAD_LETTERS
+from dcmirror.adapters.dead_letters import DeadLetters
+from dcmirror.adapters.journal_reader import JournalReader, backlog
+from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
 from dcmirror.errors import DcmirrorError, LockedError
+from dcmirror.processes.lane import CheckpointBook, Lane, Stop
 from dcmirror.settings import Settings
 
-_POLL_SECONDS = 0.5
 _LOCK_SECONDS = 1.0
-_CHECKPOINT_SECONDS = 1.0
-_LONGEST_PAUSE = 60.0
+_REPORT_SECONDS = 1.0
+_LONGEST_REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,7 @@ class LoggerBoot:
     """What the logger needs to know.
 
     ``drain_seconds`` is how long TERM lets it ship; the pipes are not used, but an open
-    one shows the supervisor that it lives.  ``status`` is what /metrics shows, None for
-    loggers that have no endpoint.
+    one shows the supervisor that it lives.
     """
 
     settings: Settings
@@ -47,83 +49,84 @@ class LoggerBoot:
     drain_seconds: float = 1.5
     inbox: Connection | None = None
     outbox: Connection | None = None
-    status: Path | None = None
+    command: str = "watch"
 
 
 def logger_main(boot: LoggerBoot) -> None:
     """Ship until TERM; then what is there already, and return."""
-    if boot.status is not None:
-        metrics_server.serve(
-            boot.settings.metrics,
-            boot.status,
-            shipping_report.path_beside(boot.checkpoint),
-            lambda text: _say(boot.name, text),
-        )
-    sink: Sink = NoSink() if boot.export is None else FileSink(boot.export)
-    Logger(boot, sink, _Stop(boot.drain_seconds)).run()
+    Logger(boot, make_sinks(boot), _Signals(boot.drain_seconds)).run()
 
 
-class _Stop:
-    """TERM as a deadline, and a pause that TERM ends."""
+def make_sinks(boot: LoggerBoot) -> list[Sink]:
+    """Where to ship to; nowhere is a sink too, so that segments can go."""
+    sinks: list[Sink] = []
+    if boot.settings.elasticsearch.urls:
+        # Only who ships there pays for the client.
+        from dcmirror.adapters.elastic_sink import ElasticSink
+
+        letters = DeadLetters(boot.checkpoint.with_name(DEAD_LETTERS))
+        sinks.append(ElasticSink(boot.settings.elasticsearch, letters))
+    if boot.export is not None:
+        sinks.append(FileSink(boot.export))
+    return sinks or [NoSink()]
+
+
+class _Signals:
+    """TERM as a request with a deadline; what waits here is woken by it."""
 
     def __init__(self, drain_seconds: float) -> None:
+        self.stop = Stop()
         self._drain_seconds = drain_seconds
-        self._deadline: float | None = None
+        self._is_asked = False
         self._wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    @property
-    def is_asked(self) -> bool:
-        return self._deadline is not None
-
-    @property
-    def is_due(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
     def pause(self, seconds: float) -> None:
+        """Wait so long, or until a signal; then pass the request on."""
         select.select([self._wake_r], [], [], seconds)
         with suppress(BlockingIOError):
             os.read(self._wake_r, 512)
+        # Not in the handler: it would wait for a lock that its own thread holds.
+        if self._is_asked:
+            self.stop.ask(self._drain_seconds)
 
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
-        if self._deadline is None:
-            self._deadline = time.monotonic() + self._drain_seconds
+        self._is_asked = True
 
 
 class Logger:
-    """Reads, ships, remembers; in this order, so that nothing is skipped."""
+    """Waits for its turn, then lets the lanes ship and tells how they do."""
 
-    def __init__(self, boot: LoggerBoot, sink: Sink, stop: _Stop) -> None:
-        self._path = boot.checkpoint
+    def __init__(self, boot: LoggerBoot, sinks: list[Sink], signals: _Signals) -> None:
+        self._boot = boot
+        self._sinks = sinks
+        self._signals = signals
         self._lock_path = boot.checkpoint.with_name("shipper.lock")
-        self._reader = JournalReader(boot.journal_directory)
-        self._name = boot.name
-        self._sink = sink
-        self._stop = stop
-        self._checkpoint = Checkpoint()
-        self._is_saved = True
-        self._saved_at = 0.0
-        self._failures = 0
+        self._report_path = shipping_report.path_beside(boot.checkpoint)
+        self._reported: ShippingReport | None = None
         self._complaint = ""
 
     def run(self) -> None:
-        """Wait for our turn, then ship."""
+        """Return when the lanes have ended, or at the deadline without them."""
         lock = self._wait_for_turn()
         if lock is None:
             return
         with lock:
-            self._checkpoint = checkpoints.load(self._path)
-            self._sink.resume(self._checkpoint.sink)
-            while not self._stop.is_due:
-                has_shipped = self._ship_guarded()
-                if not has_shipped and self._stop.is_asked:
+            lanes = self._lanes()
+            threads = [
+                threading.Thread(target=lane.run, name=lane.sink_name, daemon=True)
+                for lane in lanes
+            ]
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                if self._signals.stop.is_due:
                     break
-                if not has_shipped:
-                    self._stop.pause(self._patience())
-            self._save_guarded()
-            self._sink.close()
+                self._report(lanes)
+                self._wait(threads)
+            self._report(lanes)
 
     def _wait_for_turn(self) -> locks.Lock | None:
         """One logger ships at a time; the others stand by."""
@@ -134,66 +137,84 @@ class Logger:
                 pass
             except DcmirrorError as exc:
                 self._complain(exc)
-            if self._stop.is_asked:
+            if self._signals.stop.is_asked:
                 return None
-            self._stop.pause(_LOCK_SECONDS)
+            self._signals.pause(_LOCK_SECONDS)
 
-    def _ship_guarded(self) -> bool:
-        """Ship a batch; whatever goes wrong is told once and tried again later."""
-        try:
-            has_shipped = self._ship()
-        except Exception as exc:  # noqa: BLE001 - the logger loop: nothing ends it
-            self._failures += 1
-            self._complain(exc)
-            return False
-        self._failures, self._complaint = 0, ""
-        return has_shipped
+    def _lanes(self) -> list[Lane]:
+        names = tuple(sink.name for sink in self._sinks)
+        book = CheckpointBook(self._boot.checkpoint, names)
+        directory, stop = self._boot.journal_directory, self._signals.stop
+        return [
+            Lane(
+                self._boot.name,
+                JournalReader(directory, keeps_spoiled=sink is self._sinks[0]),
+                sink,
+                book,
+                stop,
+            )
+            for sink in self._sinks
+        ]
 
-    def _ship(self) -> bool:
-        batch = self._reader.read(self._checkpoint.writers)
-        if batch.lines:
-            self._sink.ship(batch.lines)
-        self._advance(batch)
-        if not batch.lines or time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS:
-            self._save()
-        return bool(batch.lines)
-
-    def _advance(self, batch: Batch) -> None:
-        now = self._checkpoint
-        if batch.positions != now.writers:
-            self._is_saved = False
-        now.writers = batch.positions
-        now.shipped += len(batch.lines)
-        now.spoiled += batch.spoiled
-        now.missed += batch.missed
-
-    def _save(self) -> None:
-        if self._is_saved:
+    def _wait(self, threads: list[threading.Thread]) -> None:
+        if not self._signals.stop.is_asked:
+            self._signals.pause(_REPORT_SECONDS)
             return
-        self._checkpoint.sink = self._sink.settle()
-        checkpoints.save(self._path, self._checkpoint)
-        self._is_saved = True
-        self._saved_at = time.monotonic()
+        for thread in threads:
+            thread.join(0.05)
 
-    def _save_guarded(self) -> None:
+    def _report(self, lanes: list[Lane]) -> None:
+        """Say how it goes, if something changed or it was not said for a while."""
+        report = self._look(lanes)
+        if self._is_known(report):
+            return
         try:
-            self._save()
+            shipping_report.write(self._report_path, report)
+            self._reported = report
         except OSError as exc:
             self._complain(exc)
 
-    def _patience(self) -> float:
-        if not self._failures:
-            return _POLL_SECONDS
-        return float(min(2.0 ** min(self._failures - 1, 10), _LONGEST_PAUSE))
+    def _is_known(self, report: ShippingReport) -> bool:
+        last = self._reported
+        if last is None or report.at - last.at >= _LONGEST_REPORT_SECONDS:
+            return False
+        return replace(report, at=last.at) == last
+
+    def _look(self, lanes: list[Lane]) -> ShippingReport:
+        """The first lane's figures; of the others, what is wrong."""
+        lane, now = lanes[0], time.time()
+        checkpoint, state = lane.checkpoint, lane.state
+        behind = backlog(self._boot.journal_directory, checkpoint.writers)
+        return ShippingReport(
+            pid=os.getpid(),
+            name=self._boot.name,
+            at=now,
+            sink=lane.sink_name,
+            state=state.name,
+            reason=_reasons(lanes),
+            since=state.since,
+            shipped=checkpoint.shipped,
+            duplicates=checkpoint.duplicates,
+            dead_letters=checkpoint.dead_letters,
+            spoiled=checkpoint.spoiled,
+            missed=checkpoint.missed,
+            per_second=round(lane.rate(time.monotonic()), 1),
+            behind_bytes=behind.size,
+            oldest_age_s=behind.oldest and round(max(now - behind.oldest, 0.0), 3),
+        )
 
     def _complain(self, exc: Exception) -> None:
         text = f"{type(exc).__name__}: {exc}"
         if text == self._complaint:
             return
         self._complaint = text
-        _say(self._name, text)
+        with suppress(OSError):
+            line = f"dcmirror: {self._boot.name}: {text}\n"
+            os.write(sys.stderr.fileno(), line.encode())
 
 
-def _say(name: str, text: str) -> None:
-    with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"dcmirror: {name}: {text}\n".encode())
+def _reasons(lanes: list[Lane]) -> str | None:
+    first, *others = lanes
+    reasons = [first.state.reason] if first.state.reason else []
+    reasons += [f"{o.sink_name}: {o.state.reason}" for o in others if o.state.reason]
+    return "; ".join(reasons) or None
