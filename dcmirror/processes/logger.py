@@ -1,4 +1,4 @@
-"""Ships the journal: a lane for each sink, and a report of how they do.
+"""Ships the journal: a route for each sink, and a report of how they do.
 
 The logger process runs this.  It may lag, die or be killed without harm: whoever ships
 next goes on at the checkpoint.
@@ -25,7 +25,7 @@ from dcmirror.adapters.journal_reader import JournalReader, backlog
 from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
 from dcmirror.errors import DcmirrorError, LockedError
-from dcmirror.processes.lane import CheckpointBook, Lane, Stop
+from dcmirror.processes.route import CheckpointBook, Route, Stop
 from dcmirror.settings import Settings
 
 _LOCK_SECONDS = 1.0
@@ -97,7 +97,7 @@ class _Signals:
 
 
 class Logger:
-    """Waits for its turn, then lets the lanes ship and tells how they do."""
+    """Waits for its turn, then lets the routes ship and tells how they do."""
 
     def __init__(self, boot: LoggerBoot, sinks: list[Sink], signals: _Signals) -> None:
         self._boot = boot
@@ -109,24 +109,24 @@ class Logger:
         self._complaint = ""
 
     def run(self) -> None:
-        """Return when the lanes have ended, or at the deadline without them."""
+        """Return when the routes have ended, or at the deadline without them."""
         lock = self._wait_for_turn()
         if lock is None:
             return
         with lock:
-            lanes = self._lanes()
+            routes = self._routes()
             threads = [
-                threading.Thread(target=lane.run, name=lane.sink_name, daemon=True)
-                for lane in lanes
+                threading.Thread(target=route.run, name=route.sink_name, daemon=True)
+                for route in routes
             ]
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
                 if self._signals.stop.is_due:
                     break
-                self._report(lanes)
+                self._report(routes)
                 self._wait(threads)
-            self._report(lanes)
+            self._report(routes)
 
     def _wait_for_turn(self) -> locks.Lock | None:
         """One logger ships at a time; the others stand by."""
@@ -141,12 +141,12 @@ class Logger:
                 return None
             self._signals.pause(_LOCK_SECONDS)
 
-    def _lanes(self) -> list[Lane]:
+    def _routes(self) -> list[Route]:
         names = tuple(sink.name for sink in self._sinks)
         book = CheckpointBook(self._boot.checkpoint, names)
         directory, stop = self._boot.journal_directory, self._signals.stop
         return [
-            Lane(
+            Route(
                 self._boot.name,
                 JournalReader(directory, keeps_spoiled=sink is self._sinks[0]),
                 sink,
@@ -163,9 +163,9 @@ class Logger:
         for thread in threads:
             thread.join(0.05)
 
-    def _report(self, lanes: list[Lane]) -> None:
+    def _report(self, routes: list[Route]) -> None:
         """Say how it goes, if something changed or it was not said for a while."""
-        report = self._look(lanes)
+        report = self._look(routes)
         if self._is_known(report):
             return
         try:
@@ -180,25 +180,25 @@ class Logger:
             return False
         return replace(report, at=last.at) == last
 
-    def _look(self, lanes: list[Lane]) -> ShippingReport:
-        """The first lane's figures; of the others, what is wrong."""
-        lane, now = lanes[0], time.time()
-        checkpoint, state = lane.checkpoint, lane.state
+    def _look(self, routes: list[Route]) -> ShippingReport:
+        """The first route's figures; of the others, what is wrong."""
+        route, now = routes[0], time.time()
+        checkpoint, state = route.checkpoint, route.state
         behind = backlog(self._boot.journal_directory, checkpoint.writers)
         return ShippingReport(
             pid=os.getpid(),
             name=self._boot.name,
             at=now,
-            sink=lane.sink_name,
+            sink=route.sink_name,
             state=state.name,
-            reason=_reasons(lanes),
+            reason=_reasons(routes),
             since=state.since,
             shipped=checkpoint.shipped,
             duplicates=checkpoint.duplicates,
             dead_letters=checkpoint.dead_letters,
             spoiled=checkpoint.spoiled,
             missed=checkpoint.missed,
-            per_second=round(lane.rate(time.monotonic()), 1),
+            per_second=round(route.rate(time.monotonic()), 1),
             behind_bytes=behind.size,
             oldest_age_s=behind.oldest and round(max(now - behind.oldest, 0.0), 3),
         )
@@ -213,8 +213,8 @@ class Logger:
             os.write(sys.stderr.fileno(), line.encode())
 
 
-def _reasons(lanes: list[Lane]) -> str | None:
-    first, *others = lanes
+def _reasons(routes: list[Route]) -> str | None:
+    first, *others = routes
     reasons = [first.state.reason] if first.state.reason else []
     reasons += [f"{o.sink_name}: {o.state.reason}" for o in others if o.state.reason]
     return "; ".join(reasons) or None

@@ -32,7 +32,7 @@ _MOST_WAITING = 4000
 
 
 class Stop:
-    """What ends all lanes: first a request, then a deadline."""
+    """What ends all routes: first a request, then a deadline."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -60,7 +60,7 @@ class Stop:
 
 
 class CheckpointBook:
-    """The checkpoints of all lanes in one file; several threads settle in it."""
+    """The checkpoints of all routes in one file; several threads settle in it."""
 
     def __init__(self, path: Path, in_use: tuple[str, ...]) -> None:
         self._path = path
@@ -84,15 +84,15 @@ class CheckpointBook:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneState:
-    """How a lane does: "shipping", "idle", "retrying" or "paused", why, since when."""
+class RouteState:
+    """How a route does: "shipping", "idle", "retrying" or "paused", why, since when."""
 
     name: str
     reason: str | None
     since: float
 
 
-class Lane:
+class Route:
     """One sink, one reader, one checkpoint.  ``run`` is its thread."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Lane:
         self._book = book
         self._stop = stop
         self.checkpoint = book.of(sink.name)
-        self.state = LaneState("shipping", None, time.time())
+        self.state = RouteState("shipping", None, time.time())
         self._positions: Mapping[str, Position] = self.checkpoint.writers
         self._waiting: list[ShippedLine] = []
         self._is_stuck = False
@@ -235,7 +235,7 @@ class Lane:
         if (name, reason) == (was.name, was.reason):
             return
         since = was.since if name == was.name else time.time()
-        self.state = LaneState(name, reason, since)
+        self.state = RouteState(name, reason, since)
         if reason is not None and reason != self._complaint:
             self._complaint = reason
             self._say(reason)
