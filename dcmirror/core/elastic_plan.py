@@ -345,14 +345,19 @@ def _advice(there: Installed, choices: Choices) -> Iterator[Step]:
 def compare_stream(stream: Stream) -> tuple[list[str], list[str]]:
     """The fields that its index lacks, and those that it knows as something else."""
     has = field_types(stream.properties)
-    wanted = {name: kind for name, (kind, _) in FIELDS.items()}
-    missing = [name for name in wanted if name not in has]
-    wrong = [
-        name
-        for name, kind in wanted.items()
-        if name in has and _family(has[name]) != _family(kind)
-    ]
+    wrong = [name for name, (kind, _) in FIELDS.items() if _clashes(name, kind, has)]
+    missing = [name for name in FIELDS if name not in has and name not in wrong]
     return missing, wrong
+
+
+def _clashes(name: str, kind: str, has: Mapping[str, str]) -> bool:
+    """Whether it is of another kind there, or one has fields below it."""
+    if name in has:
+        return _family(has[name]) != _family(kind)
+    parents = name.split(".")[:-1]
+    above = (".".join(parents[: n + 1]) for n in range(len(parents)))
+    is_below_a_field = any(has.get(parent, "object") != "object" for parent in above)
+    return is_below_a_field or any(other.startswith(f"{name}.") for other in has)
 
 
 def _family(kind: str) -> str:
