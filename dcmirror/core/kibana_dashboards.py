@@ -71,7 +71,7 @@ SEARCHES: dict[str, Search] = {
     search.name: search
     for search in (
         Search(
-            "failures",
+            "search-failures",
             "dcmirror: last failures",
             FAILED,
             (
@@ -85,7 +85,7 @@ SEARCHES: dict[str, Search] = {
             "Jobs given up, the newest first: what failed.csv has.",
         ),
         Search(
-            "rejected",
+            "search-rejected",
             "dcmirror: rejected records",
             action("event-rejected"),
             (
@@ -93,13 +93,12 @@ SEARCHES: dict[str, Search] = {
                 "dcmirror.kafka.topic",
                 "dcmirror.kafka.partition",
                 "dcmirror.kafka.offset",
-                "file.path",
                 "dcmirror.kafka.excerpt",
             ),
-            "Records that are no dCache events, or whose path must not be used.",
+            "Records that are no dCache events, with their first bytes.",
         ),
         Search(
-            "holds",
+            "search-holds",
             "dcmirror: holds",
             action("hold-began", "hold-ended"),
             (
@@ -113,19 +112,18 @@ SEARCHES: dict[str, Search] = {
             "When work waited, for what, and for how long.",
         ),
         Search(
-            "drops",
+            "search-drops",
             "dcmirror: events lost",
             action("journal-dropped"),
             ("dcmirror.spool.dropped", "event.reason", "message", "host.name"),
             "Lines of a journal that could not be written or kept.",
         ),
         Search(
-            "story",
+            "search-story",
             "dcmirror: events of a file",
             action(
                 "upload-seen",
                 "event-skipped",
-                "event-rejected",
                 "transfer-step",
                 "transfer-retry",
                 "transfer-parked",
@@ -144,7 +142,7 @@ SEARCHES: dict[str, Search] = {
             newest_first=False,
         ),
         Search(
-            "daemon",
+            "search-daemon",
             "dcmirror: the daemons' own events",
             action(
                 "watch-started",
@@ -253,7 +251,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
             Row(13, (("http-status", 24), ("http-status-hosts", 24))),
             Row(13, (("holds-over-time", 16), ("holds", 32))),
             Row(13, (("sources", 32), ("requests-over-time", 16))),
-            Row(14, (("skipped", 12), ("failures", 36))),
+            Row(14, (("skipped", 12), ("search-failures", 36))),
         ),
         _INSTANCES,
     ),
@@ -265,7 +263,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
             Row(7, (("note-file", 48),)),
             Row(11, (("tasks", 48),)),
             Row(11, (("attempts", 48),)),
-            Row(22, (("story", 48),)),
+            Row(22, (("search-story", 48),)),
         ),
         (
             Control("path", "Path", "file.path"),
@@ -293,9 +291,10 @@ DASHBOARDS: tuple[Dashboard, ...] = (
             Row(12, (("transfers-running", 24), ("jobs-over-time", 24))),
             Row(12, (("lag-total", 24), ("credential-over-time", 24))),
             Row(12, (("spool-over-time", 24), ("spool-age", 24))),
+            Row(12, (("free-space", 24), ("oldest-job", 24))),
             Row(13, (("children", 24), ("note-health", 24))),
-            Row(13, (("holds", 24), ("holds-over-time", 24))),
-            Row(13, (("daemon", 24), ("drops", 24))),
+            Row(13, (("holds", 24), ("hosts-asked", 24))),
+            Row(13, (("search-daemon", 24), ("search-drops", 24))),
         ),
         _INSTANCES,
         time_from="now-6h",

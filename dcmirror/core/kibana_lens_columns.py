@@ -31,6 +31,7 @@ _DATA_TYPES = {
     "constant_keyword": "string",
     "long": "number",
     "float": "number",
+    "double": "number",
     "date": "date",
     "boolean": "boolean",
 }

@@ -103,24 +103,21 @@ def _duration(unit: str) -> Json:
 
 def field_formats() -> Json:
     """How Kibana shows fields that are more than a number; Lens follows it."""
-    bytes_shown = {"id": "bytes", "params": {"pattern": "0,0.[0]b"}}
-    return {
-        "event.duration": _duration("nanoseconds"),
-        **{name: _duration("milliseconds") for name in _in_milliseconds()},
-        "dcmirror.credential.left_s": _duration("seconds"),
-        "dcmirror.spool.oldest_age_s": _duration("seconds"),
-        "file.size": bytes_shown,
-        "dcmirror.transfer.bytes": bytes_shown,
-        "dcmirror.spool.bytes": bytes_shown,
-    }
+    shown = {name: _format_of(name) for name in FIELDS}
+    return {name: found for name, found in shown.items() if found}
 
 
-def _in_milliseconds() -> list[str]:
-    return [
-        name
-        for name in FIELDS
-        if name.endswith("_ms") or name.startswith("dcmirror.transfer.phases.")
-    ]
+def _format_of(name: str) -> Json:
+    """By its unit, which its name tells."""
+    if name == "event.duration":
+        return _duration("nanoseconds")
+    if name.endswith("_ms") or name.startswith("dcmirror.transfer.phases."):
+        return _duration("milliseconds")
+    if name.endswith("_s"):
+        return _duration("seconds")
+    if name.endswith(("_bytes", ".bytes", "file.size")):
+        return {"id": "bytes", "params": {"pattern": "0,0.[0]b"}}
+    return {}
 
 
 def data_view() -> Json:

@@ -93,7 +93,7 @@ TROUBLE = (
         Chart.METRIC,
         action("event-rejected"),
         (count("records"),),
-        about="No dCache events, or with a path that must not be used.",
+        about="Records of the topic that are no dCache events.",
         lights=GOOD_AT_ZERO,
     ),
     Panel(
