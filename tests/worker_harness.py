@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from dcmirror.core import wire
 from dcmirror.core.jobs import AttemptResult, CopyRecord, Job, JobKind, Step
-from dcmirror.core.messages import Drain, FromWorker, Ready, Report, RunJobs
+from dcmirror.core.messages import Drain, Ready, Report, RunJobs
 from dcmirror.processes.worker import Worker, WorkerBoot, worker_main
 from dcmirror.settings import DCache, Destination, Kafka, Local, Settings, Source
 from helpers import wait_until
@@ -46,13 +47,17 @@ class Talk:
     results: dict[str, AttemptResult] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    others: list[FromWorker] = field(default_factory=list)
+    others: list[wire.Message] = field(default_factory=list)
+
+    def send(self, message: wire.Message) -> None:
+        """Say something to the worker."""
+        self.to_worker.send_bytes(wire.encode(message))
 
     def listen(self, seconds: float = 0.0) -> bool:
         """Take what has come; False if nothing did."""
         if not self.from_worker.poll(seconds):
             return False
-        message = self.from_worker.recv()
+        message = wire.decode(self.from_worker.recv_bytes())
         if isinstance(message, Report):
             self.reports.append(message)
             self.steps.extend(message.steps)
@@ -65,7 +70,7 @@ class Talk:
         """Hand the jobs out and wait for their results, in the order of the jobs."""
         for job in jobs:
             self.results.pop(job.task, None)
-        self.to_worker.send(RunJobs(jobs))
+        self.send(RunJobs(jobs))
         return self.wait_for(*jobs, deadline=deadline)
 
     def wait_for(self, *jobs: Job, deadline: float = 20.0) -> list[AttemptResult]:
@@ -179,7 +184,7 @@ def worker_process(
 
 def drain(talk: Talk, process: Any, seconds: float = 1.0) -> int | None:
     """Ask a worker to finish; its exit status."""
-    talk.to_worker.send(Drain(seconds))
+    talk.send(Drain(seconds))
 
     def is_gone() -> bool:
         try:

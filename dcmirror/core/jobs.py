@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dcmirror.core.failures import Failure
-from dcmirror.core.pickling import quickly_pickled
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The Kafka record a job came from, and the assignment epoch it was read in."""
@@ -33,7 +31,6 @@ class JobKind(StrEnum):
     REPLAY = "replay"  # a row of failed.csv
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class CopyRecord:
     """A proved copy: one row of the catalogue.
@@ -56,7 +53,6 @@ class CopyRecord:
     offset: int | None = None
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Job:
     """One file to copy.
@@ -97,7 +93,6 @@ class ResultKind(StrEnum):
     PARKED = "parked"  # given back unfinished because we stop
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Step:
     """One line of a transfer's story, for the human log and the journal.
@@ -117,7 +112,6 @@ class Step:
 HostUse = tuple[str, str, int, int, int]
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
     """What a worker reports of one attempt.
@@ -145,7 +139,6 @@ class AttemptResult:
     hosts: tuple[HostUse, ...] = ()
 
 
-@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far one running transfer is; ``phase`` as in ``AttemptResult.phases``."""

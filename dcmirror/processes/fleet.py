@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dcmirror.core.messages import FromWorker, Ready, ToWorker
+from dcmirror.core import wire
+from dcmirror.core.messages import Ready, ToWorker
 from dcmirror.errors import ChildBootError, ChildrenDyingError
 from dcmirror.processes.child import Child, end_child, spawn_child
 
@@ -117,12 +118,12 @@ class Fleet:
         """When a missing child may be started."""
         return min((s.spawn_at for s in self._slots if s.child is None), default=None)
 
-    def receive(self, child: Child, now: float) -> list[FromWorker]:
+    def receive(self, child: Child, now: float) -> list[wire.Message]:
         """Everything that a child has said by now."""
-        messages: list[FromWorker] = []
+        messages: list[wire.Message] = []
         with contextlib.suppress(EOFError, OSError):
             while child.from_child.poll():
-                messages.append(child.from_child.recv())
+                messages.append(wire.decode(child.from_child.recv_bytes()))
         if messages:
             child.last_beat = now
         if any(isinstance(message, Ready) for message in messages):
@@ -132,7 +133,7 @@ class Fleet:
     def send(self, child: Child, message: ToWorker) -> bool:
         """Say something to a child; False if it is gone (its death will be seen)."""
         try:
-            child.to_child.send(message)
+            child.to_child.send_bytes(wire.encode(message))
         except OSError:
             return False
         return True

@@ -27,6 +27,7 @@ from dcmirror.adapters.curl_transfer import (
     Transfers,
 )
 from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.core import wire
 from dcmirror.core.jobs import AttemptResult, Job, Progress, Step
 from dcmirror.core.limits import Limits
 from dcmirror.core.messages import (
@@ -40,7 +41,6 @@ from dcmirror.core.messages import (
     Report,
     RunJobs,
     SourceState,
-    ToWorker,
 )
 from dcmirror.core.wording import size_text
 from dcmirror.processes.publisher import FinishedPart, Publisher
@@ -160,7 +160,7 @@ class Worker:
             self.epoll.register(fd, select.EPOLLIN)
         if self.has_thread:
             self.publisher.start()
-        self.outbox.send(Ready(os.getpid(), *self._space()))
+        self.outbox.send_bytes(wire.encode(Ready(os.getpid(), *self._space())))
         while not self._is_done():
             events = self.epoll.poll(self._timeout(self.clock()))
             began = self.clock()
@@ -228,13 +228,13 @@ class Worker:
 
     def _on_inbox(self) -> None:
         try:
-            message: ToWorker = self.inbox.recv()
+            message = wire.decode(self.inbox.recv_bytes())
         except (EOFError, OSError):
             self.is_orphan = True
             return
         self._on_message(message)
 
-    def _on_message(self, message: ToWorker) -> None:
+    def _on_message(self, message: wire.Message) -> None:
         if isinstance(message, RunJobs):
             self._accept(message.jobs)
         elif isinstance(message, Drain):
@@ -483,7 +483,7 @@ class Worker:
 
     def _send(self, message: FromWorker) -> None:
         try:
-            self.outbox.send(message)
+            self.outbox.send_bytes(wire.encode(message))
         except OSError:
             self.is_orphan = True
 

@@ -123,9 +123,9 @@ def test_request_that_is_given_up_at_the_end_of_a_drain_is_counted(
 ) -> None:
     dcache.faults.add("stall-body", after=100_000, seconds=30.0)
     job = upload(dcache, "a", size=1 << 20)
-    talk.to_worker.send(RunJobs((job,)))
+    talk.send(RunJobs((job,)))
     wait_until(lambda: len(dcache.requests.of(server="pool")) == 1)
-    talk.to_worker.send(Drain(0.2))
+    talk.send(Drain(0.2))
 
     (result,) = talk.wait_for(job)
 

@@ -121,7 +121,7 @@ def test_beat_shows_where_each_transfer_hangs(
     flowing = upload(dcache, "flowing", size=MIB)
     dcache.faults.add("stall", f"{ROOT}/waiting")
     dcache.faults.add("stall-body", f"{ROOT}/flowing", after=200_000)
-    talk.to_worker.send(RunJobs((waiting, flowing)))
+    talk.send(RunJobs((waiting, flowing)))
 
     def seen() -> dict[str, tuple[str, int]]:
         return {
@@ -143,7 +143,7 @@ def test_stream_that_hangs_delays_no_other(
     talk, _ = process
     hanging = upload(dcache, "hanging")
     dcache.faults.add("stall", f"{ROOT}/hanging")
-    talk.to_worker.send(RunJobs((hanging,)))
+    talk.send(RunJobs((hanging,)))
 
     results = talk.run(*[upload(dcache, f"f{n}") for n in range(20)])
 
@@ -157,7 +157,7 @@ def test_drain_parks_what_waits_and_at_its_deadline_what_runs(
     talk, child = process
     dcache.faults.add("stall-body", after=100)
     jobs = [upload(dcache, f"f{n}") for n in range(5)]
-    talk.to_worker.send(RunJobs(tuple(jobs)))
+    talk.send(RunJobs(tuple(jobs)))
     wait_until(lambda: len(parts(mirror)) == 2, what="two parts")
 
     began = time.monotonic()
@@ -180,9 +180,9 @@ def test_drain_parks_what_waits_for_a_digest_or_a_stream(
         streams=1,
         digest_ladder=(0.0, 30.0),
     ) as (talk, worker):
-        talk.to_worker.send(RunJobs(tuple(jobs)))
+        talk.send(RunJobs(tuple(jobs)))
         wait_until(lambda: len(worker.sleeping) == 4, what="four waiting copies")
-        talk.to_worker.send(Drain(0.0))
+        talk.send(Drain(0.0))
         talk.wait_for(*jobs)
 
     assert {ResultKind.PARKED} == {one.kind for one in talk.results.values()}
@@ -195,7 +195,7 @@ def test_drain_lets_running_copies_finish(
     talk, child = process
     dcache.faults.add("stall-body", after=100, seconds=1.0)
     job = upload(dcache, "file")
-    talk.to_worker.send(RunJobs((job,)))
+    talk.send(RunJobs((job,)))
     wait_until(lambda: parts(mirror), what="a part")
 
     assert 0 == drain(talk, child, seconds=30.0)
@@ -209,10 +209,10 @@ def test_job_that_arrives_during_a_drain_is_parked(
     talk, child = process
     dcache.faults.add("stall-body", f"{ROOT}/slow", after=100, seconds=1.0)
     slow, late = upload(dcache, "slow"), upload(dcache, "late")
-    talk.to_worker.send(RunJobs((slow,)))
+    talk.send(RunJobs((slow,)))
     wait_until(lambda: parts(mirror), what="a part")
-    talk.to_worker.send(Drain(30.0))
-    talk.to_worker.send(RunJobs((late,)))
+    talk.send(Drain(30.0))
+    talk.send(RunJobs((late,)))
 
     assert 0 == drain(talk, child, seconds=30.0)
 
@@ -226,7 +226,7 @@ def test_term_is_a_drain(
     talk, child = process
     dcache.faults.add("stall-body", after=100, seconds=1.0)
     job = upload(dcache, "file")
-    talk.to_worker.send(RunJobs((job,)))
+    talk.send(RunJobs((job,)))
     wait_until(lambda: parts(mirror), what="a part")
 
     os.kill(child.pid, signal.SIGTERM)
@@ -248,7 +248,7 @@ def test_worker_whose_supervisor_is_gone_removes_its_parts_and_leaves(
 ) -> None:
     talk, child = process
     dcache.faults.add("stall-body", after=100)
-    talk.to_worker.send(RunJobs((upload(dcache, "file"),)))
+    talk.send(RunJobs((upload(dcache, "file"),)))
     wait_until(lambda: parts(mirror), what="a part")
 
     talk.to_worker.close()
@@ -263,7 +263,7 @@ def test_part_of_a_killed_worker_is_taken_over_by_the_next(
     talk, child = process
     dcache.faults.add("stall-body", after=100)
     job = upload(dcache, "file")
-    talk.to_worker.send(RunJobs((job,)))
+    talk.send(RunJobs((job,)))
     wait_until(lambda: parts(mirror), what="a part")
     child.kill()
     child.join(10)
@@ -285,10 +285,10 @@ def test_destination_is_probed_with_a_write(
     def answers() -> list[DestinationState]:
         return [one for one in talk.others if isinstance(one, DestinationState)]
 
-    talk.to_worker.send(ProbeDestination())
+    talk.send(ProbeDestination())
     hear(talk, lambda: len(answers()) == 1)
     mirror.rmdir()
-    talk.to_worker.send(ProbeDestination())
+    talk.send(ProbeDestination())
     hear(talk, lambda: len(answers()) == 2)
 
     assert [True, False] == [answer.ok for answer in answers()]
@@ -304,10 +304,10 @@ def test_source_is_probed_by_asking_for_the_folder(
     def answers() -> list[SourceState]:
         return [one for one in talk.others if isinstance(one, SourceState)]
 
-    talk.to_worker.send(ProbeSource())
+    talk.send(ProbeSource())
     hear(talk, lambda: len(answers()) == 1)
     dcache.faults.add("status", methods="PROPFIND", status=403, times=1)
-    talk.to_worker.send(ProbeSource())
+    talk.send(ProbeSource())
     hear(talk, lambda: len(answers()) == 2)
 
     door = dcache.door_url.removeprefix("https://")
@@ -329,7 +329,7 @@ def test_changed_credential_means_new_connections(
     pki.make_proxy()
     dcache.requests.clear()
 
-    talk.to_worker.send(CredentialChanged())
+    talk.send(CredentialChanged())
     talk.run(upload(dcache, "b"))
 
     after = {one.connection for one in dcache.requests.of(server="door")}
@@ -364,7 +364,7 @@ def test_name_that_changes_under_a_copy_is_looked_at_again(
     job = upload(dcache, "file")
     dcache.faults.add("stall-body", after=100, seconds=1.0, times=1)
     with worker_in_thread(settings, proxy=pki.proxy, capath=pki.capath) as (talk, _):
-        talk.to_worker.send(RunJobs((job,)))
+        talk.send(RunJobs((job,)))
         wait_until(lambda: parts(mirror), what="a part")
         (mirror / "file").write_bytes(b"somebody else's")
 
