@@ -10,61 +10,182 @@ import fcntl
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from dcmirror.adapters import checkpoints, segments
 from dcmirror.adapters.checkpoints import Position
 from dcmirror.adapters.segments import Segment
+from dcmirror.core.journal_table import value_of
+from dcmirror.core.journal_values import (
+    Lane,
+    Piece,
+    Value,
+    fill,
+    least_admitted,
+    removal_order,
+)
 
 # Short runs leave short segments: their number has a bound of its own.
 _MOST_SEGMENTS = 2000
 # Outbox lines were written just before a crash: they can only be in the newest bytes.
 _SEARCHED_BYTES = 64 * 1024 * 1024
+# What was written since the last look at the space, as a share of the whole.
+_LOOKS = 64
+_MOST_MIN_FREE = 1024**3
 
 _ID = re.compile(rb'"id": ?"([^"\\]+)"')
+# A quote inside a string is escaped, so that these stand nowhere but in their places.
+_ACTION = re.compile(rb'"action":"([a-z-]+)"')
+_STEP = re.compile(rb'"step":"([a-z_]+)"')
 
 
 class JournalSpace:
-    """Keeps the segments of all writers below ``max_bytes``.
+    """Keeps the segments of all writers below ``max_bytes``, and some of the disk free.
 
-    ``lost`` counts lines that had to go before they were shipped.
+    Args:
+        min_free: bytes to leave free; None: the smaller of 1 % and 1 GiB.
+        lost: where lines are counted, by kind, that had to go before they were shipped.
+
+    ``least`` is the least value that is written now.
     """
 
-    def __init__(self, directory: Path, max_bytes: int, checkpoint: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        max_bytes: int,
+        min_free: int | None,
+        checkpoint: Path,
+        lost: Counter[str],
+    ) -> None:
+        self.used = 0
+        self.least = Value.PROGRESS
+        self.is_exhausted = False
         self._directory = directory
         self._max_bytes = max_bytes
+        self._min_free = min_free
         self._checkpoint = checkpoint
-        self.lost = 0
+        self._lost = lost
+        self._filled = 0.0
+        self._room: float = 0
+        self._unlooked: float = float("inf")
 
-    def used(self) -> int:
-        """Bytes of all segments."""
-        return sum(size for _, size in _sized(self._directory))
+    @property
+    def pressure(self) -> str | None:
+        """What is not written for want of space."""
+        if self.least is Value.PROGRESS:
+            return None
+        refused = [value.kind for value in Value if value < self.least]
+        return (
+            f"journal: {self._filled:.0%} full of events that are not shipped; "
+            f"without {', '.join(refused)} for now"
+        )
 
-    def make_room(self, wanted: int, *, keep_unshipped: bool) -> None:
-        """Remove the oldest segments, shipped ones first, until ``wanted`` bytes fit.
+    def measure(self) -> None:
+        """Look at the directory, the checkpoint and the disk."""
+        found = self._pieces()
+        unshipped = sum(f.unshipped for f in found)
+        self.used = sum(f.piece.size for f in found)
+        gone = sum(f.piece.size for f in found if f.piece.is_shipped)
+        self._room, self._unlooked = self._free(), 0
+        self._filled = fill(unshipped, self._max_bytes, self._room + gone)
+        self.least = least_admitted(self._filled, self.least)
+
+    def claim(self, size: int, lane: Lane) -> None:
+        """Say that so many bytes will be written.
+
+        Raises:
+            OSError: the disk has not got them, but for what must be left or kept.
+        """
+        if self._unlooked * _LOOKS > self._max_bytes or self._room < size:
+            self.measure()
+        if self.is_exhausted:
+            self._room, self.is_exhausted = 0, False
+        if self._room < size:
+            self._room += self._remove(size - self._room, 0, lane, keeps_story=True)
+        if self._room < size:
+            raise OSError(errno.ENOSPC, "no space left but what is to stay free")
+        self._room -= size
+        self._unlooked += size
+        self.used += size
+
+    def make_room(self, wanted: int, lane: Lane, *, keeps_story: bool) -> None:
+        """Remove segments, the least valuable first, until ``wanted`` bytes fit.
 
         Raises:
             OSError: only lines that must be kept are left.
         """
-        sized = _sized(self._directory)
-        excess = sum(size for _, size in sized) + wanted - self._max_bytes
-        too_many = len(sized) - _MOST_SEGMENTS
+        self.measure()
+        too_many = len(self._pieces()) - _MOST_SEGMENTS
+        excess = self.used + wanted - self._max_bytes
         if excess <= 0 and too_many <= 0:
             return
-        positions = checkpoints.load(self._checkpoint).writers
-        for is_shipped, segment, size in _in_order(sized, positions):
-            if excess <= 0 and too_many <= 0:
+        gone = self._remove(excess, too_many, lane, keeps_story=keeps_story)
+        if gone < excess and keeps_story:
+            raise OSError(errno.ENOSPC, "full of events that are not shipped yet")
+
+    def _remove(
+        self, excess: float, too_many: int, lane: Lane, *, keeps_story: bool
+    ) -> int:
+        """Remove segments in their order; how many bytes that gave."""
+        found = {f.piece.name: f for f in self._pieces()}
+        pieces = [f.piece for f in found.values()]
+        gone = 0
+        for piece in removal_order(pieces, lane, keeps_story=keeps_story):
+            if gone >= excess and too_many <= 0:
                 break
-            position = positions.get(segment.writer)
-            lines = 0 if is_shipped else _unshipped_lines(segment, position)
-            if lines and keep_unshipped:
-                raise OSError(errno.ENOSPC, "full of events that are not shipped yet")
-            if _remove(segment.path):
-                excess -= size
+            lines = _unshipped_lines(found[piece.name])
+            if _remove(self._directory / piece.name):
+                self._lost.update(lines)
+                gone += piece.size
                 too_many -= 1
-                self.lost += lines
+        self.used -= gone
+        return gone
+
+    def _pieces(self) -> list[_Found]:
+        positions = checkpoints.load(self._checkpoint).writers
+        return [
+            _Found.of(segment, size, positions.get(segment.writer))
+            for segment, size in _sized(self._directory)
+        ]
+
+    def _free(self) -> float:
+        """Bytes that may be written; negative below the floor."""
+        for directory in (self._directory, self._directory.parent):
+            with suppress(OSError):
+                disk = os.statvfs(directory)
+                floor = self._min_free
+                if floor is None:
+                    total = disk.f_blocks * disk.f_frsize
+                    floor = min(total // 100, _MOST_MIN_FREE)
+                return disk.f_bavail * disk.f_frsize - floor
+        return float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A segment, and from which offset on it is not shipped."""
+
+    segment: Segment
+    piece: Piece
+    offset: int
+
+    @classmethod
+    def of(cls, segment: Segment, size: int, position: Position | None) -> _Found:
+        offset = 0
+        if position is not None and position.is_past(segment):
+            offset = size
+        elif position is not None and position.segment == segment.number:
+            offset = min(position.offset, size)
+        piece = Piece(segment.name, size, segment.lane, is_shipped=offset >= size)
+        return cls(segment, piece, offset)
+
+    @property
+    def unshipped(self) -> int:
+        return self.piece.size - self.offset
 
 
 def find_events(directory: Path, event_ids: Collection[str]) -> set[str]:
@@ -85,27 +206,21 @@ def _sized(directory: Path) -> list[tuple[Segment, int]]:
     return sized
 
 
-def _in_order(
-    sized: list[tuple[Segment, int]], positions: dict[str, Position]
-) -> Iterator[tuple[bool, Segment, int]]:
-    """The order in which they go, and whether each was shipped wholly."""
-    for wanted in (True, False):
-        for segment, size in sized:
-            position = positions.get(segment.writer)
-            is_shipped = position is not None and position.is_past(segment)
-            if is_shipped is wanted:
-                yield is_shipped, segment, size
-
-
-def _unshipped_lines(segment: Segment, position: Position | None) -> int:
-    """How many lines of a segment no checkpoint covers."""
-    offset = 0
-    if position is not None and position.segment == segment.number:
-        offset = position.offset
-    try:
-        return sum(1 for _ in segments.read_segment(segment.path, offset))
-    except OSError:
-        return 0
+def _unshipped_lines(found: _Found) -> Counter[str]:
+    """How many lines of each kind no checkpoint covers."""
+    kinds: Counter[str] = Counter()
+    if found.piece.is_shipped:
+        return kinds
+    with suppress(OSError):
+        for line in segments.read_segment(found.segment.path, found.offset):
+            action, step = _ACTION.search(line.raw), _STEP.search(line.raw)
+            kinds[
+                value_of(
+                    action[1].decode() if action else "",
+                    step[1].decode() if step else "",
+                ).kind
+            ] += 1
+    return kinds
 
 
 def _remove(path: Path) -> bool:
@@ -126,7 +241,7 @@ def _remove(path: Path) -> bool:
 
 def _newest(directory: Path) -> Iterator[Path]:
     rest = _SEARCHED_BYTES
-    sized = _sized(directory)
+    sized = [item for item in _sized(directory) if item[0].lane is Lane.STORY]
     sized.sort(key=lambda item: (_modified(item[0].path), item[0]), reverse=True)
     for segment, size in sized:
         yield segment.path

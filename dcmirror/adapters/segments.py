@@ -12,9 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CURRENT = "current.ndjson"
+from dcmirror.core.journal_values import Lane
 
-_NAME = re.compile(r"(?P<writer>\d{8}T\d{6}Z-[0-9a-f]{16})-(?P<number>\d{8})\.ndjson")
+CURRENT = "current.ndjson"
+CURRENT_STEPS = "current-steps.ndjson"
+
+_STEPS = f"-{Lane.STEPS.value}"
+_NAME = re.compile(
+    rf"(?P<writer>\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}(?:{_STEPS})?)"
+    r"-(?P<number>\d{8})\.ndjson"
+)
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 _CRC_BYTES = len(b',"crc":"00000000"}')
 _LONGEST_LINE = 1024 * 1024
@@ -33,6 +40,11 @@ class Segment:
         """The file's name."""
         return self.path.name
 
+    @property
+    def lane(self) -> Lane:
+        """Whether it has steps, or what else is told."""
+        return Lane.STEPS if self.writer.endswith(_STEPS) else Lane.STORY
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentLine:
@@ -45,6 +57,11 @@ class SegmentLine:
     end: int
     raw: bytes
     body: bytes | None
+
+
+def lane_writer(writer: str, lane: Lane) -> str:
+    """A writer's name in a lane; its story sorts before its steps, and ships first."""
+    return writer + _STEPS if lane is Lane.STEPS else writer
 
 
 def segment_name(writer: str, number: int) -> str:
@@ -68,10 +85,9 @@ def list_segments(directory: Path) -> list[Segment]:
 
 def seal(line: str) -> bytes:
     """A JSON object as a journal line, with its CRC and newline."""
-    body = line.rstrip().encode("utf-8", "backslashreplace")
-    if not body.startswith(b"{") or not body.endswith(b"}") or b"\n" in body:
+    if line[:1] != "{" or line[-1:] != "}" or "\n" in line:
         raise ValueError(f"not a JSON object on one line: {line[:80]!r}")
-    head = body[:-1]
+    head = line[:-1].encode("utf-8", "backslashreplace")
     return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
 
 

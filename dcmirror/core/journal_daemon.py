@@ -6,9 +6,31 @@ The supervisor's story calls it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from dcmirror.core.journal_document import Event, EventMaker, nanoseconds
+from dcmirror.core.journal_document import Event, EventMaker, nanoseconds, time_text
+
+_DROPPED = "dcmirror.spool.dropped_by_kind."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonState:
+    """What a health sample says besides jobs and lag; what is not known is None."""
+
+    held: int | None = None
+    oldest_age_s: float | None = None
+    restarts: int | None = None
+    holds: tuple[str, ...] = ()
+    free_bytes: int | None = None
+    reserved_bytes: int | None = None
+    min_free_bytes: int | None = None
+    spool_bytes: int | None = None
+    behind_bytes: int | None = None
+    spool_age_s: float | None = None
+    shipping: str | None = None
+    dead_letters: int | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 class DaemonEvents(EventMaker):
@@ -32,6 +54,7 @@ class DaemonEvents(EventMaker):
             "dcmirror.hold.kind": kind,
             "dcmirror.hold.host": host or None,
             "event.reason": cause,
+            "event.start": time_text(at - seconds),
             "event.duration": nanoseconds(seconds),
         }
         message = f"hold {kind} {host}".rstrip() + f" ended after {seconds:.0f} s"
@@ -124,10 +147,15 @@ class DaemonEvents(EventMaker):
         fields = {"event.reason": reason}
         return self.make("configuration-changed", at, reason, fields)
 
-    def journal_dropped(self, at: float, lines: int, reason: str = "") -> Event:
-        """Lines were lost since the last such event."""
+    def journal_dropped(
+        self, at: float, kinds: Mapping[str, int], reason: str = ""
+    ) -> Event:
+        """Lines were lost since the last such event, so many of each kind."""
+        lines = sum(kinds.values())
         fields = {"dcmirror.spool.dropped": lines, "event.reason": reason or None}
-        return self.make("journal-dropped", at, f"{lines} journal lines lost", fields)
+        listed = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        message = f"{lines} journal lines lost: {listed}"
+        return self.make("journal-dropped", at, message, fields | _dropped(kinds))
 
     def note(self, at: float, text: str, level: str = "info") -> Event:
         """Anything else."""
@@ -148,11 +176,12 @@ class DaemonEvents(EventMaker):
         lag_total: int | None = None,
         holds: int | None = None,
         credential_left: float | None = None,
-        spool_bytes: int | None = None,
-        spool_age: float | None = None,
-        dropped: int = 0,
+        state: DaemonState | None = None,
     ) -> Event:
-        """A sample; one more per partition where lags are known."""
+        """A sample; one more per partition where lags are known.
+
+        Only the sample that is no partition's has ``state``.
+        """
         fields = {
             "dcmirror.worker.busy": busy,
             "dcmirror.worker.total": total,
@@ -166,15 +195,59 @@ class DaemonEvents(EventMaker):
             "dcmirror.credential.left_s": None
             if credential_left is None
             else int(credential_left),
-            "dcmirror.spool.bytes": spool_bytes,
-            "dcmirror.spool.oldest_age_s": None
-            if spool_age is None
-            else int(spool_age),
-            "dcmirror.spool.dropped": dropped,
         }
         message = f"{busy} of {total} transfers run, {ready} ready, {waiting} waiting"
-        return self.make("health", at, message, fields | _counts(counts))
+        fields |= _counts(counts) | _state(state)
+        return self.make("health", at, message, fields)
+
+    def host_use(
+        self,
+        at: float,
+        host: str,
+        role: str,
+        requests: int,
+        connections: int,
+        received: int,
+    ) -> Event:
+        """What one door or pool feels of us."""
+        fields = {
+            "source.address": host,
+            "dcmirror.host.role": role,
+            "dcmirror.host.requests": requests,
+            "dcmirror.host.connections": connections,
+            "dcmirror.host.bytes": received,
+        }
+        message = f"{role} {host}: {requests} requests, {connections} connections"
+        return self.make("host-use", at, message, fields)
 
 
 def _counts(counts: Mapping[str, int]) -> dict[str, Any]:
     return {f"dcmirror.counts.{name}": number for name, number in counts.items()}
+
+
+def _dropped(kinds: Mapping[str, int]) -> dict[str, Any]:
+    return {f"{_DROPPED}{kind}": number for kind, number in kinds.items()}
+
+
+def _state(state: DaemonState | None) -> dict[str, Any]:
+    if state is None:
+        return {}
+    return {
+        "dcmirror.jobs.held": state.held,
+        "dcmirror.jobs.oldest_age_s": _whole(state.oldest_age_s),
+        "dcmirror.worker.restarts": state.restarts,
+        "dcmirror.hold.active": list(state.holds) or None,
+        "dcmirror.destination.free_bytes": state.free_bytes,
+        "dcmirror.destination.reserved_bytes": state.reserved_bytes,
+        "dcmirror.destination.min_free_bytes": state.min_free_bytes,
+        "dcmirror.spool.bytes": state.spool_bytes,
+        "dcmirror.spool.behind_bytes": state.behind_bytes,
+        "dcmirror.spool.oldest_age_s": _whole(state.spool_age_s),
+        "dcmirror.spool.state": state.shipping,
+        "dcmirror.spool.dead_letters": state.dead_letters,
+        "dcmirror.spool.dropped": sum(state.dropped.values()),
+    } | _dropped(state.dropped)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)

@@ -6,11 +6,10 @@ The supervisor runs this; ``journal_table`` is the vocabulary.
 from __future__ import annotations
 
 import functools
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -24,9 +23,12 @@ ECS_VERSION = "8.17.0"
 _TEXT_CHARACTERS = 8192
 
 # Fields whose text other programs wrote, so that a URL in it may carry a token.
-_PROSE = frozenset({"error.message", "event.reason", "dcmirror.kafka.excerpt"})
+_PROSE = ("error.message", "event.reason", "dcmirror.kafka.excerpt")
 
 _PLACES = {name: name.rpartition(".")[::2] for name in FIELDS}
+
+# In JSON these stand in strings only, where an escape means the same.
+_NOT_PLAIN = re.compile(r"[^\x00-\x7e]")
 
 Event = dict[str, Any]
 
@@ -40,14 +42,43 @@ class Writer:
     process: str
     version: str
     instance: str
+    namespace: str = "default"
 
 
 def render(event: Event) -> str:
     """An event as one line of JSON, ASCII only: no name in it commands a terminal."""
-    line = orjson.dumps(event)
-    if line.isascii():
+    try:
+        line = orjson.dumps(event)
+    except orjson.JSONEncodeError:  # a lone surrogate, which no JSON reader takes
+        line = orjson.dumps(_cleaned(event))
+    if len(line) > _TEXT_CHARACTERS:
+        line = orjson.dumps(_cleaned(event))
+    if line.isascii() and b"\x7f" not in line:
         return line.decode("ascii")
-    return json.dumps(event, separators=(",", ":"), allow_nan=False)
+    return _NOT_PLAIN.sub(_escape, line.decode())
+
+
+def text_json(text: str) -> str:
+    """A string as ``render`` shows it, quotes included."""
+    return render([text])[1:-1]  # type: ignore[arg-type]
+
+
+def _cleaned(value: Any) -> Any:
+    """Texts that any JSON reader takes: no lone surrogates, none endless."""
+    if isinstance(value, str):
+        if len(value) > _TEXT_CHARACTERS:
+            value = value[:_TEXT_CHARACTERS] + "..."
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _cleaned(item) for name, item in value.items()}
+    return value
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class EventMaker:
@@ -60,7 +91,7 @@ class EventMaker:
             "message": "",
             "ecs.version": ECS_VERSION,
             "data_stream.type": "logs",
-            "data_stream.namespace": "default",
+            "data_stream.namespace": writer.namespace,
             "host.name": writer.host,
             "process.pid": writer.pid,
             "process.name": writer.process,
@@ -82,20 +113,19 @@ class EventMaker:
         event_id: str | None = None,
         level: str | None = None,
     ) -> Event:
-        """The nested document; refuses what the table does not know."""
+        """The nested document, without what is None; refuses what the table lacks."""
         entry = ACTIONS[action]
         if not entry.fields.issuperset(fields):
             unknown = ", ".join(sorted(fields.keys() - entry.fields))
             raise ValueError(f"{action} has no field {unknown}")
-        document = {
-            name: value.copy() if type(value) is dict else value
-            for name, value in self._templates[action].items()
-        }
+        # Parts that no field of an event goes to are the same objects in all of them.
+        document = self._templates[action].copy()
         document["@timestamp"] = time_text(at)
-        document["log"]["level"] = level or entry.level
-        document["message"] = _clean(without_secrets(message))
+        document["log"] = {"level": level or entry.level}
+        document["message"] = without_secrets(message)
+        event = document["event"] = document["event"].copy()
         if event_id is not None:
-            document["event"]["id"] = event_id
+            event["id"] = event_id
         return _fill(document, fields)
 
 
@@ -116,15 +146,16 @@ def _fill(document: Event, flat: Mapping[str, Any]) -> Event:
     for name, value in flat.items():
         if value is None:
             continue
-        kind = type(value)
-        if kind is str:
-            value = _clean(without_secrets(value) if name in _PROSE else value)
-        elif kind is float and not isfinite(value):
-            continue
         parents, leaf = _PLACES[name]
-        if parents not in places:
-            places[parents] = _place(document, parents)
-        places[parents][leaf] = value
+        place = places.get(parents)
+        if place is None:
+            place = places[parents] = _place(document, parents)
+        place[leaf] = value
+    for name in _PROSE:
+        text = flat.get(name)
+        if text is not None:
+            parents, leaf = _PLACES[name]
+            places[parents][leaf] = without_secrets(text)
     return document
 
 
@@ -132,15 +163,6 @@ def _place(document: Event, parents: str) -> Event:
     for parent in parents.split("."):
         document = document.setdefault(parent, {})
     return document
-
-
-def _clean(value: str) -> str:
-    """Text that any JSON reader takes: no lone surrogates, no endless line."""
-    if len(value) > _TEXT_CHARACTERS:
-        value = value[:_TEXT_CHARACTERS] + "..."
-    if value.isascii():
-        return value
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def nanoseconds(seconds: float) -> int:

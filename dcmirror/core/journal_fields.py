@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
+from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, Job, Origin, ResultKind
 from dcmirror.core.journal_document import nanoseconds, time_text
@@ -14,25 +16,28 @@ from dcmirror.core.journal_table import FIELDS
 _PHASE = "dcmirror.transfer.phases."
 _PHASES = {
     name.removeprefix(_PHASE): name for name in FIELDS if name.startswith(_PHASE)
-}
+} | {"queued": "dcmirror.transfer.queue_ms"}
 
 
 def job_fields(job: Job) -> dict[str, Any]:
     """Which file it is, and where it came from."""
+    path = job.path
+    directory, _, name = path.rpartition("/")
     return {
         "dcmirror.transfer.id": job.task,
         "dcmirror.transfer.kind": job.kind.value,
         "dcmirror.transfer.relative": job.relative,
         "dcmirror.transfer.attempt": job.attempt,
-        "file.path": job.path,
-        "file.name": job.path.rpartition("/")[2],
+        "file.path": path,
+        "file.directory": directory or None,
+        "file.name": name,
         "file.size": job.size,
         "dcmirror.dcache.pnfsid": job.pnfsid,
         "dcmirror.dcache.storage_class": job.storage_class,
         "dcmirror.dcache.door": job.door,
         "dcmirror.dcache.pool": job.pool,
         **_url(job.url),
-        **_origin(job.origin),
+        **origin_fields(job.origin),
     }
 
 
@@ -67,7 +72,8 @@ def _door(scheme: str, place: str) -> dict[str, Any] | None:
     }
 
 
-def _origin(origin: Origin | None) -> dict[str, Any]:
+def origin_fields(origin: Origin | None) -> dict[str, Any]:
+    """The record that it came from."""
     if origin is None:
         return {}
     return {
@@ -78,24 +84,22 @@ def _origin(origin: Origin | None) -> dict[str, Any]:
 
 
 def record_fields(
-    origin: Origin | None,
-    reason: str,
-    task: str | None,
-    path: str | None,
-    pnfsid: str | None,
-    event_type: str | None,
-    session: str | None,
+    origin: Origin | None, task: str | None, event: StorageEvent | None
 ) -> dict[str, Any]:
-    """A record that became no job."""
-    return {
-        "event.reason": reason,
-        "dcmirror.transfer.id": task,
-        "file.path": path,
-        "file.name": path.rpartition("/")[2] if path else None,
-        "dcmirror.dcache.pnfsid": pnfsid,
-        "dcmirror.dcache.event_type": event_type,
-        "dcmirror.dcache.session": session,
-        **_origin(origin),
+    """A record that became no job, as far as it could be read."""
+    fields = origin_fields(origin) | {"dcmirror.transfer.id": task}
+    if event is None:
+        return fields
+    directory, _, name = (event.billing_path or "").rpartition("/")
+    return fields | {
+        "file.path": event.billing_path,
+        "file.directory": directory or None,
+        "file.name": name or None,
+        "file.size": event.file_size,
+        "dcmirror.dcache.pnfsid": event.pnfsid,
+        "dcmirror.dcache.storage_class": event.storage_info,
+        "dcmirror.dcache.event_type": event.msg_type,
+        "dcmirror.dcache.session": event.session,
     }
 
 
@@ -143,8 +147,7 @@ def copy_fields(job: Job, result: AttemptResult | None, at: float) -> dict[str, 
             proved = copy.adler32 if copy.verified else None
             fields |= _checksum(proved, copy.adler32)
     if job.event_time is not None:
-        age = max(at - job.event_time, 0.0)
-        fields["dcmirror.kafka.event_age_ms"] = round(age * 1000)
+        fields["dcmirror.kafka.event_age_ms"] = _milliseconds(at - job.event_time)
     return fields
 
 
@@ -159,35 +162,47 @@ def outcome_state(
     return "skipped" if reason else ResultKind.MIRRORED.value
 
 
+def total_milliseconds(job: Job, at: float) -> int | None:
+    """From its acceptance on, where that is known."""
+    return _milliseconds(at - job.accepted_at) if job.accepted_at else None
+
+
 def attempt_fields(result: AttemptResult | None, host: str) -> dict[str, Any]:
     """How one attempt went."""
     if result is None:
         return {}
-    seconds = max(result.ended_at - result.started_at, 0.0)
+    began, ended = result.started_at, result.ended_at
     phases = result.phases
-    return {
-        # A phase without a field is no reason to lose the event.
-        **{_PHASES[n]: round(ms, 3) for n, ms in phases.items() if n in _PHASES},
-        "event.start": time_text(result.started_at),
-        "event.end": time_text(result.ended_at),
-        "event.duration": nanoseconds(seconds),
+    fields = {
+        "event.start": time_text(began),
+        "event.end": time_text(ended),
+        "event.duration": nanoseconds(max(ended - began, 0.0)),
         "event.reason": result.reason,
         "source.address": result.pool_host or result.door_host,
         "destination.address": host,
         "http.response.status_code": result.http_status,
         "dcmirror.transfer.bytes": result.bytes_received,
         "dcmirror.transfer.throughput_bps": _bits_per_second(result),
-        "dcmirror.transfer.queue_ms": phases.get("queued"),
         "dcmirror.transfer.requests": result.requests,
         "dcmirror.transfer.connections": result.connections,
         "dcmirror.transfer.state": result.kind.value,
     }
+    for phase, milliseconds in phases.items():
+        name = _PHASES.get(phase)
+        # A phase without a field, or without a number, is no reason to lose the event.
+        if name is not None and isfinite(milliseconds):
+            fields[name] = round(milliseconds, 3)
+    return fields
 
 
 def _bits_per_second(result: AttemptResult) -> int | None:
     """While data came, where that is known; nothing for a file without data."""
     milliseconds = result.phases.get("data") or 0.0
     seconds = milliseconds / 1000 or result.ended_at - result.started_at
-    if result.bytes_received <= 0 or seconds <= 0:
+    if result.bytes_received <= 0 or not seconds > 0:
         return None
     return round(result.bytes_received * 8 / seconds)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(max(seconds, 0.0) * 1000)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcmirror.core.journal_values import Value
+
 TRANSFER = "dcmirror.transfer"
 HEALTH = "dcmirror.health"
 
@@ -19,7 +21,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "ecs.version": ("keyword", "Version of the schema."),
     "data_stream.type": ("constant_keyword", "logs"),
     "data_stream.dataset": ("constant_keyword", f"{TRANSFER} or {HEALTH}."),
-    "data_stream.namespace": ("constant_keyword", "default"),
+    "data_stream.namespace": (
+        "constant_keyword",
+        "default, or [elasticsearch] namespace.",
+    ),
     "event.kind": ("keyword", "event, or metric for health."),
     "event.category": ("keyword", "file or process."),
     "event.type": ("keyword", "creation, info, start, end, error or denied."),
@@ -27,7 +32,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "event.outcome": ("keyword", "success, failure or unknown."),
     "event.reason": ("keyword", "Why, in one word or a few."),
     "event.duration": ("long", "Nanoseconds."),
-    "event.start": ("date", "When the attempt began."),
+    "event.start": ("date", "When the attempt, or the hold, began."),
     "event.end": ("date", "When it ended."),
     "event.id": ("keyword", "Name of this event; the same in a second copy of it."),
     "host.name": ("keyword", "Where dcmirror runs."),
@@ -38,6 +43,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "service.node.name": ("keyword", "The instance."),
     "file.path": ("keyword", "Path in the namespace, as in dCache's event."),
     "file.name": ("keyword", "Its last component."),
+    "file.directory": ("keyword", "What stands before it."),
     "file.size": ("long", "Bytes."),
     "url.full": ("keyword", "The door's URL, without user and query."),
     "url.scheme": ("keyword", "https"),
@@ -60,6 +66,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.transfer.attempts_max": ("long", "Attempts before it is given up."),
     "dcmirror.transfer.bytes": ("long", "Bytes received."),
     "dcmirror.transfer.throughput_bps": ("long", "Bits per second while data came."),
+    "dcmirror.transfer.total_ms": ("long", "From its acceptance to its outcome."),
     "dcmirror.transfer.queue_ms": ("float", "Wait in the worker before the attempt."),
     "dcmirror.transfer.requests": ("long", "HTTP requests of the attempt."),
     "dcmirror.transfer.connections": ("long", "Connections it had to open."),
@@ -77,6 +84,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.transfer.phases.checksum": ("float", "Milliseconds of checksum."),
     "dcmirror.transfer.phases.publish": ("float", "Milliseconds to durable and named."),
     "dcmirror.transfer.retry_in_ms": ("long", "Until the next attempt."),
+    "dcmirror.transfer.charged": (
+        "boolean",
+        "Whether it counts against attempts_max.",
+    ),
     "dcmirror.checksum.algorithm": ("keyword", "adler32"),
     "dcmirror.checksum.expected": ("keyword", "What the source says, 8 hex digits."),
     "dcmirror.checksum.actual": ("keyword", "What was computed."),
@@ -100,21 +111,48 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.hold.kind": ("keyword", "destination, credential, door, pool, ..."),
     "dcmirror.hold.host": ("keyword", "host:port that is held."),
     "dcmirror.hold.open": ("long", "Holds that are on."),
+    "dcmirror.hold.active": ("keyword", "Their kinds and hosts."),
     "dcmirror.credential.left_s": ("long", "Seconds until the proxy ends."),
     "dcmirror.worker.id": ("keyword", "Name of the child."),
     "dcmirror.worker.pid": ("long", "Its process."),
     "dcmirror.worker.jobs": ("keyword", "Tasks it had in hand."),
     "dcmirror.worker.busy": ("long", "Transfers that run."),
     "dcmirror.worker.total": ("long", "Transfers that may run."),
+    "dcmirror.worker.restarts": ("long", "Children that had to be replaced."),
     "dcmirror.jobs.ready": ("long", "Jobs that could run."),
     "dcmirror.jobs.waiting": ("long", "Jobs that wait for a due time."),
+    "dcmirror.jobs.held": ("long", "Jobs that wait for the end of a pool's hold."),
+    "dcmirror.jobs.oldest_age_s": ("long", "Age of the oldest job that could run."),
     "dcmirror.counts.mirrored": ("long", "Files mirrored since the start."),
     "dcmirror.counts.skipped": ("long", "Files skipped since the start."),
     "dcmirror.counts.failed": ("long", "Files failed since the start."),
     "dcmirror.counts.retried": ("long", "Retries since the start."),
+    "dcmirror.counts.bytes": ("long", "Bytes mirrored since the start."),
+    "dcmirror.destination.free_bytes": ("long", "Free space below the mirror."),
+    "dcmirror.destination.reserved_bytes": ("long", "What running transfers need."),
+    "dcmirror.destination.min_free_bytes": ("long", "What is to stay free."),
+    "dcmirror.host.role": ("keyword", "door or pool."),
+    "dcmirror.host.requests": ("long", "HTTP requests to it since the start."),
+    "dcmirror.host.connections": ("long", "Connections opened to it since the start."),
+    "dcmirror.host.bytes": ("long", "Bytes received from it since the start."),
     "dcmirror.spool.bytes": ("long", "Size of the journal."),
     "dcmirror.spool.oldest_age_s": ("long", "Age of what is not shipped yet."),
+    "dcmirror.spool.behind_bytes": ("long", "What of it is not shipped yet."),
+    "dcmirror.spool.state": (
+        "keyword",
+        "How shipping goes: idle, shipping, retrying or paused.",
+    ),
+    "dcmirror.spool.dead_letters": ("long", "Lines that were refused for good."),
     "dcmirror.spool.dropped": ("long", "Journal lines lost since the start."),
+    **{
+        f"dcmirror.spool.dropped_by_kind.{value.kind}": ("long", f"Of them: {doc}")
+        for value, doc in {
+            Value.PROGRESS: "how far a transfer is.",
+            Value.STARTED: "uploads seen and steps of transfers.",
+            Value.DETAIL: "retries, holds, children, health.",
+            Value.OUTCOME: "outcomes of records and jobs.",
+        }.items()
+    },
 }
 
 COMMON = frozenset(
@@ -169,21 +207,31 @@ ATTEMPT = (
     | _below("dcmirror.checksum.")
     | _group("dcmirror.transfer.", "bytes", "throughput_bps", "queue_ms", "state")
     | _group("dcmirror.transfer.", "requests", "connections", "attempts_max")
+    | _group("dcmirror.transfer.", "total_ms")
     | _group("event.", "duration", "start", "end", "outcome", "reason")
     | {"source.address", "destination.address", "http.response.status_code"}
     | {"dcmirror.kafka.event_age_ms"}
 )
-_SKIPPED = JOB | _group("dcmirror.dcache.", "event_type", "session")
+_RECORD = (
+    ORIGIN
+    | FILE
+    | _group("dcmirror.dcache.", "storage_class", "event_type", "session")
+    | {"dcmirror.transfer.id", "event.reason", "event.outcome"}
+)
 _HOLD = _group("dcmirror.hold.", "kind", "host") | {"event.reason"}
-_CHILD = _group("dcmirror.worker.", "id", "pid", "jobs") | {"event.reason"}
+_CHILD = _group("dcmirror.worker.", "id", "jobs")
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One value of event.action, and the fields it may have besides the common ones."""
+    """One value of event.action, and the fields it may have besides the common ones.
+
+    ``value`` says what is dropped first when the journal is full.
+    """
 
     doc: str
     fields: frozenset[str] = frozenset()
+    value: Value = Value.DETAIL
     dataset: str = TRANSFER
     level: str = "info"
     type: str = "info"
@@ -192,28 +240,37 @@ class Action:
 
 
 def _daemon(
-    doc: str, fields: frozenset[str] = frozenset(), level: str = "info", **more: str
+    doc: str,
+    fields: frozenset[str] = frozenset(),
+    level: str = "info",
+    *,
+    value: Value = Value.DETAIL,
+    type: str = "info",
+    kind: str = "event",
 ) -> Action:
-    return Action(
-        doc, fields, dataset=HEALTH, level=level, **{"category": "process", **more}
-    )
+    return Action(doc, fields, value, HEALTH, level, type, kind, category="process")
 
 
 ACTIONS: dict[str, Action] = {
-    "upload-seen": Action("An upload that is ours was read from Kafka.", JOB),
+    "upload-seen": Action(
+        "An upload that is ours was read from Kafka.", JOB, Value.STARTED
+    ),
     "event-skipped": Action(
         "A record below the folder that needs no copy; event.reason says why.",
-        _SKIPPED | {"event.reason", "event.outcome"},
+        _RECORD,
+        Value.OUTCOME,
     ),
     "event-rejected": Action(
-        "A record that is no dCache event, or whose path must not be used.",
-        _SKIPPED | {"event.reason", "event.outcome", "dcmirror.kafka.excerpt"},
+        "A record that is no dCache event.",
+        ORIGIN | {"event.reason", "event.outcome", "dcmirror.kafka.excerpt"},
+        Value.OUTCOME,
         level="warning",
         type="denied",
     ),
     "transfer-step": Action(
         "One step of a copy, as in the human log.",
         _group("dcmirror.transfer.", "id", "step"),
+        Value.STARTED,
         level="debug",
     ),
     "transfer-retry": Action(
@@ -221,7 +278,7 @@ ACTIONS: dict[str, Action] = {
         JOB
         | ATTEMPT
         | FAILURE
-        | _group("dcmirror.transfer.", "retry_in_ms", "attempts_max"),
+        | _group("dcmirror.transfer.", "retry_in_ms", "charged"),
         level="warning",
         type="error",
     ),
@@ -232,24 +289,32 @@ ACTIONS: dict[str, Action] = {
     "transfer-finished": Action(
         "A job ended: mirrored, skipped or failed. One for each job.",
         JOB | ATTEMPT | FAILURE,
+        Value.OUTCOME,
         type="creation",
     ),
     "hold-began": _daemon("Work of a kind waits for a cause to go.", _HOLD, "warning"),
-    "hold-ended": _daemon("The cause is gone.", _HOLD | {"event.duration"}),
-    "child-started": _daemon("A child process runs.", _CHILD, type="start"),
+    "hold-ended": _daemon(
+        "The cause is gone.", _HOLD | _group("event.", "start", "duration")
+    ),
+    "child-started": _daemon(
+        "A child process runs.", _group("dcmirror.worker.", "id", "pid"), type="start"
+    ),
     "child-silent": _daemon(
         "A child does not beat.", _CHILD | {"event.duration"}, "warning"
     ),
     "child-died": _daemon(
-        "A child process ended; its jobs go back.", _CHILD, "error", type="error"
+        "A child process ended; its jobs go back.",
+        _CHILD | {"dcmirror.worker.pid", "event.reason"},
+        "error",
+        type="error",
     ),
     "rebalance": _daemon(
         "Partitions came or went.",
-        ORIGIN | {"dcmirror.kafka.partitions", "event.reason"},
+        _group("dcmirror.kafka.", "topic", "partitions") | {"event.reason"},
     ),
     "offsets-lost": _daemon(
         "Kafka no longer has records that were not read; run reconcile.",
-        ORIGIN | _group("dcmirror.kafka.", "lost_from", "lost_to"),
+        _group("dcmirror.kafka.", "topic", "partition", "lost_from", "lost_to"),
         "error",
         type="error",
     ),
@@ -257,22 +322,25 @@ ACTIONS: dict[str, Action] = {
         "Kafka cannot be reached.", frozenset({"event.reason"}), "warning"
     ),
     "intake-recovered": _daemon("Kafka answers again."),
-    "watch-started": _daemon("The daemon runs.", type="start"),
+    "watch-started": _daemon("The daemon runs.", value=Value.OUTCOME, type="start"),
     "watch-stopping": _daemon(
         "The daemon drains.", frozenset({"event.reason", "dcmirror.worker.busy"})
     ),
     "watch-stopped": _daemon(
         "The daemon ends.",
         frozenset({"event.reason"}) | _below("dcmirror.counts."),
+        value=Value.OUTCOME,
         type="end",
     ),
     "configuration-changed": _daemon(
         "HUP was taken, or a credential changed.", frozenset({"event.reason"})
     ),
     "journal-dropped": _daemon(
-        "Lines of this journal were lost.",
-        frozenset({"dcmirror.spool.dropped", "event.reason"}),
+        "Lines of this journal were lost since the last such event; how many of each "
+        "kind. Told once, when all kinds are written again.",
+        _below("dcmirror.spool.dropped") | {"event.reason"},
         "error",
+        value=Value.OUTCOME,
         type="error",
     ),
     "note": _daemon("Anything else an operator should read."),
@@ -281,9 +349,27 @@ ACTIONS: dict[str, Action] = {
         _below("dcmirror.spool.")
         | _below("dcmirror.jobs.")
         | _below("dcmirror.counts.")
-        | _group("dcmirror.worker.", "busy", "total")
+        | _below("dcmirror.destination.")
+        | _group("dcmirror.worker.", "busy", "total", "restarts")
         | _group("dcmirror.kafka.", "lag", "lag_total", "partition", "topic")
-        | {"dcmirror.hold.open", "dcmirror.credential.left_s"},
+        | _group("dcmirror.hold.", "open", "active")
+        | {"dcmirror.credential.left_s"},
+        kind="metric",
+    ),
+    "host-use": _daemon(
+        "What one door or pool was asked since the start, once a minute.",
+        _below("dcmirror.host.") | {"source.address"},
         kind="metric",
     ),
 }
+
+#: Steps that only say how far a transfer is.
+PROGRESS_STEPS = frozenset({"copy_run"})
+
+
+def value_of(action: str, step: str = "") -> Value:
+    """What an event is worth; one that nobody knows counts as an outcome."""
+    if step in PROGRESS_STEPS:
+        return Value.PROGRESS
+    entry = ACTIONS.get(action)
+    return Value.OUTCOME if entry is None else entry.value

@@ -5,17 +5,29 @@ The supervisor's story calls it.
 
 from __future__ import annotations
 
+import functools
+
+from dcmirror.core.escapes import without_secrets
+from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, Job, Origin, Step
-from dcmirror.core.journal_document import Event, EventMaker
+from dcmirror.core.journal_document import (
+    Event,
+    EventMaker,
+    render,
+    text_json,
+    time_text,
+)
 from dcmirror.core.journal_fields import (
     attempt_fields,
     classified_fields,
     copy_fields,
     failure_fields,
     job_fields,
+    origin_fields,
     outcome_state,
     record_fields,
+    total_milliseconds,
 )
 
 
@@ -33,15 +45,13 @@ class TransferEvents(EventMaker):
         reason: str,
         *,
         task: str | None = None,
-        path: str | None = None,
-        pnfsid: str | None = None,
-        event_type: str | None = None,
-        session: str | None = None,
+        event: StorageEvent | None = None,
         event_id: str | None = None,
     ) -> Event:
         """A record of ours that needs no copy."""
-        fields = record_fields(origin, reason, task, path, pnfsid, event_type, session)
-        fields |= {"event.outcome": "success"}
+        fields = record_fields(origin, task, event)
+        fields |= {"event.reason": reason, "event.outcome": "success"}
+        path = event.billing_path if event else None
         message = f"skipped ({reason}) {path or ''}".rstrip()
         return self.make("event-skipped", at, message, fields, event_id)
 
@@ -51,17 +61,15 @@ class TransferEvents(EventMaker):
         origin: Origin | None,
         reason: str,
         *,
-        task: str | None = None,
-        path: str | None = None,
-        pnfsid: str | None = None,
-        event_type: str | None = None,
-        session: str | None = None,
         excerpt: str | None = None,
         event_id: str | None = None,
     ) -> Event:
-        """A record that is garbage, or whose path is unsafe."""
-        fields = record_fields(origin, reason, task, path, pnfsid, event_type, session)
-        fields |= {"event.outcome": "failure", "dcmirror.kafka.excerpt": excerpt}
+        """A record that is garbage."""
+        fields = origin_fields(origin) | {
+            "event.reason": reason,
+            "event.outcome": "failure",
+            "dcmirror.kafka.excerpt": excerpt,
+        }
         return self.make("event-rejected", at, f"rejected: {reason}", fields, event_id)
 
     def transfer_step(self, step: Step) -> Event:
@@ -72,6 +80,25 @@ class TransferEvents(EventMaker):
         }
         return self.make("transfer-step", step.at, step.text, fields)
 
+    def step_line(self, step: Step) -> str:
+        """The same, rendered: four for each small file, so it has a way of its own."""
+        head, log, tail = self._step_template
+        task, name = text_json(step.task), text_json(step.name)
+        text = text_json(without_secrets(step.text))
+        return (
+            f"{head}{time_text(step.at)}{log}{text}{tail}"
+            f'"dcmirror":{{"transfer":{{"id":{task},"step":{name}}}}}}}'
+        )
+
+    @functools.cached_property
+    def _step_template(self) -> tuple[str, str, str]:
+        """What ``transfer_step`` renders around the time and the message."""
+        empty = self.make("transfer-step", 0.0, "", {})
+        whole = render(empty)
+        head, rest = whole.split(time_text(0.0))
+        log, tail = rest.split('"message":""')
+        return head, f'{log}"message":', tail[:-1] + ","
+
     def transfer_retry(
         self,
         at: float,
@@ -79,6 +106,7 @@ class TransferEvents(EventMaker):
         failure: Failure,
         *,
         delay: float,
+        charged: bool = True,
         attempts_max: int | None = None,
         result: AttemptResult | None = None,
     ) -> Event:
@@ -91,6 +119,7 @@ class TransferEvents(EventMaker):
         fields |= {
             "event.outcome": "failure",
             "dcmirror.transfer.retry_in_ms": round(delay * 1000),
+            "dcmirror.transfer.charged": charged,
             "dcmirror.transfer.attempts_max": attempts_max,
         }
         message = f"attempt {job.attempt} failed, next in {delay:.1f} s: {job.path}"
@@ -136,6 +165,7 @@ class TransferEvents(EventMaker):
             "event.reason": reason or (result.reason if result else None),
             "dcmirror.transfer.state": state,
             "dcmirror.transfer.attempts_max": attempts_max,
+            "dcmirror.transfer.total_ms": total_milliseconds(job, at),
         }
         level = "error" if failure is not None else None
         message = f"{state} {job.path}"

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dcmirror.adapters import shipping_report
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.credentials import default_capath, default_proxy
 from dcmirror.adapters.failed_csv import FailedCsv
@@ -116,6 +117,7 @@ def assemble(
         limits.segment_bytes,
         checkpoint=state.checkpoint,
         required=limits.required,
+        min_free=limits.min_free,
     )
     log = HumanLog(settings.log.file, log_level(settings, verbosity))
     story = Story(
@@ -124,6 +126,8 @@ def assemble(
         command,
         mirror=settings.local.downloadfolder,
         instance=instance_name(settings, instance),
+        namespace=settings.elasticsearch.namespace,
+        shipping=shipping_report.path_beside(state.checkpoint),
     )
     settler = Settler(
         catalogue,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dcmirror import __version__
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.entries import State
 from dcmirror.core.holds import Hold
 from dcmirror.core.jobs import Job, Origin
+from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.tally import Tally
 from dcmirror.processes.teller import Teller
 from dcmirror.settings import Settings
@@ -134,8 +136,9 @@ class DaemonStory(Teller):
         *,
         holds: int | None = None,
         credential_left: float | None = None,
+        state: DaemonState | None = None,
     ) -> None:
-        """A sample for the dashboards, one more for each partition's lag."""
+        """A sample for the dashboards; one more for each partition's lag, each host."""
         sample = functools.partial(
             self._events.health,
             time.time(),
@@ -143,14 +146,33 @@ class DaemonStory(Teller):
             total=streams,
             ready=dispatcher.count(State.READY),
             waiting=dispatcher.count(State.WAITING),
-            counts=tally.counts(),
+            counts=tally.counts() | {"bytes": tally.bytes_mirrored},
             holds=holds,
             credential_left=credential_left,
-            dropped=self._journal.dropped,
         )
-        self._tell(sample(lag_total=sum(lag.values()) if lag else None))
+        lag_total = sum(lag.values()) if lag else None
+        whole = self._with_spool(state or DaemonState())
+        self._tell(sample(lag_total=lag_total, state=whole))
         for partition, behind in lag.items():
             self._tell(sample(topic=topic, partition=partition, lag=behind))
+        for use in tally.hosts.plain():
+            self._tell(self._events.host_use(time.time(), *use.values()))
+
+    def _with_spool(self, state: DaemonState) -> DaemonState:
+        """How the journal is, and how far its shipping."""
+        journal, report = self._journal, self._read_shipping()
+        state = replace(
+            state, spool_bytes=journal.size(), dropped=dict(journal.dropped_by_kind)
+        )
+        if report is None:
+            return state
+        return replace(
+            state,
+            behind_bytes=report.behind_bytes,
+            spool_age_s=report.oldest_age_s or 0.0,
+            shipping=report.state,
+            dead_letters=report.dead_letters,
+        )
 
     def reconfigured(self, text: str) -> None:
         """HUP was taken, or a credential is another one."""

@@ -7,15 +7,20 @@ copies, spans and outcome lines, then the journal; only then are offsets committ
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dcmirror.adapters.catalogue import Catalogue, OutboxLine, Position, SettleBatch
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.journal import Journal
 from dcmirror.core.jobs import CopyRecord, Origin
+from dcmirror.core.journal_values import Value
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import BooksError
+
+# Outcome lines that wait in memory, and in the outbox, for a journal that is full.
+_MOST_UNWRITTEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,6 @@ class _Batch:
     committables: dict[tuple[int, int], int]
     rows_written: bool = False
     is_recorded: bool = False
-    lines: list[OutboxLine] = field(default_factory=list)
 
 
 class Settler:
@@ -59,7 +63,8 @@ class Settler:
         self._on_settled = on_settled
         self._gathered: list[Settlement] = []
         self._batch: _Batch | None = None
-        self._delivered: tuple[str, ...] = ()
+        self._delivered: list[str] = []
+        self._unwritten: deque[OutboxLine] = deque()
         self.acknowledged: dict[int, int] = {}
         self.committables: dict[tuple[int, int], int] = {}
 
@@ -86,7 +91,7 @@ class Settler:
             batch = self._batch
             self._write_rows(batch)
             self._record(batch)
-            self._write_lines(batch)
+            self._write_lines()
             self._batch = None
             self.committables = batch.committables
             if self._on_settled and batch.settlements:
@@ -98,30 +103,42 @@ class Settler:
         """Show that the catalogue can be written; raises BooksError."""
         self._catalogue.remember("books-proved-by-pid", str(os.getpid()))
 
-    def write_outbox_of_last_run(self) -> int:
-        """At a start: journal the outcome lines that a killed run did not get there."""
-        lines = self._catalogue.outbox()
+    def write_outbox_of_last_run(self, command: str | None = None) -> int:
+        """At a start: journal the outcome lines that a killed run did not get there.
+
+        Args:
+            command: whose lines, if not everybody's: a process that lives writes its
+                own ones itself.
+        """
+        lines = [
+            line
+            for line in self._catalogue.outbox()
+            if command is None or _owner(line) in (command, "")
+        ]
         if not lines:
             return 0
         held = self._journal.holds([line.event_id for line in lines])
         missing = [line for line in lines if line.event_id not in held]
-        self._journal.append([line.line for line in missing])
-        self._delivered = tuple(line.event_id for line in lines)
+        self._delivered += held
+        self._unwritten.extend(missing)
+        self._write_lines()
         return len(missing)
 
     def _make_batch(self) -> _Batch:
         settlements, self._gathered = self._gathered, []
-        lines = [s.line for s in settlements if s.line is not None]
+        lines = tuple(s.line for s in settlements if s.line is not None)
+        if self._delivered:  # the outbox forgets only what a power cut cannot take
+            self._journal.sync()
         spans, positions, committables = self._settle_offsets(settlements)
         books = SettleBatch(
             copies=tuple(s.copy for s in settlements if s.copy is not None),
             failed=tuple(s.row.pnfsid for s in settlements if s.row and s.row.pnfsid),
             spans=spans,
             positions=positions,
-            outbox=tuple(lines),
-            delivered=self._delivered,
+            outbox=lines,
+            delivered=tuple(self._delivered),
         )
-        return _Batch(settlements, books, committables, lines=lines)
+        return _Batch(settlements, books, committables)
 
     def _settle_offsets(self, settlements: list[Settlement]) -> tuple:  # type: ignore[type-arg]
         if self._ledgers is None:
@@ -163,10 +180,32 @@ class Settler:
         if books.copies or books.spans or books.outbox or books.delivered:
             self._catalogue.settle(books)
         batch.is_recorded = True
-        self._delivered = ()
+        self._delivered = []
+        self._unwritten.extend(books.outbox)
 
-    def _write_lines(self, batch: _Batch) -> None:
-        if not batch.lines:
+    def _write_lines(self) -> None:
+        """Bring outcome lines to the journal, those first that it could not take yet.
+
+        They are in the outbox until it has them, so that a kill loses none.
+        """
+        lines = self._unwritten
+        if not lines:
             return
-        self._journal.append([line.line for line in batch.lines])
-        self._delivered = tuple(line.event_id for line in batch.lines)
+        left = len(self._journal.append([line.line for line in lines]))
+        self._deliver(len(lines) - left)
+        if left and self._journal.required:
+            raise BooksError(self._journal.trouble or "journal")
+        if left > _MOST_UNWRITTEN:
+            self._journal.give_up(Value.OUTCOME, left - _MOST_UNWRITTEN)
+            self._deliver(left - _MOST_UNWRITTEN)
+
+    def _deliver(self, number: int) -> None:
+        """The outbox may forget the first lines."""
+        for _ in range(number):
+            self._delivered.append(self._unwritten.popleft().event_id)
+
+
+def _owner(line: OutboxLine) -> str:
+    """The command that made it."""
+    owner, dash, _ = line.event_id.partition("-")
+    return owner if dash else ""

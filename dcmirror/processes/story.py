@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from dcmirror.adapters.catalogue import OutboxLine
 from dcmirror.core.events import StorageEvent
@@ -16,11 +15,10 @@ from dcmirror.core.failed_rows import FailedRow
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, Job, Origin, Step
 from dcmirror.core.journal_events import render
+from dcmirror.core.journal_table import PROGRESS_STEPS
+from dcmirror.core.journal_values import Value
 from dcmirror.core.retry import Retry
 from dcmirror.processes.daemon_story import DaemonStory
-
-if TYPE_CHECKING:
-    pass
 
 
 class Story(DaemonStory):
@@ -40,7 +38,9 @@ class Story(DaemonStory):
     def steps(self, steps: Iterable[Step]) -> None:
         """Lines of running transfers."""
         for step in steps:
-            self._tell(self._events.transfer_step(step))
+            is_progress = step.name in PROGRESS_STEPS
+            value = Value.PROGRESS if is_progress else Value.STARTED
+            self._tell_line(self._events.step_line(step), value)
             self._log.line(step.name.upper(), step.text, step.task)
 
     def running(self, tasks: Sequence[str]) -> None:
@@ -53,7 +53,12 @@ class Story(DaemonStory):
     ) -> None:
         """An attempt failed and will be repeated."""
         event = self._events.transfer_retry(
-            time.time(), job, failure, delay=decision.delay, result=result
+            time.time(),
+            job,
+            failure,
+            delay=decision.delay,
+            charged=decision.charged,
+            result=result,
         )
         self._tell(event)
         text = (
@@ -96,10 +101,7 @@ class Story(DaemonStory):
             origin,
             reason,
             task=task,
-            path=event.billing_path,
-            pnfsid=event.pnfsid,
-            event_type=event.msg_type,
-            session=event.session,
+            event=event,
             event_id=event_id,
         )
         text = f"{event.billing_path}: {reason} {detail}".rstrip()

@@ -12,10 +12,10 @@ import zlib
 
 import pytest
 
-from dcmirror.adapters import checkpoints, journal, journal_space, segments
+from dcmirror.adapters import checkpoints, journal_space, segment_writer, segments
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal import Journal
-from dcmirror.errors import BooksError
+from dcmirror.core.journal_values import Value
 
 KIB = 1024
 
@@ -56,7 +56,7 @@ def files(directory):
 
 def test_a_line_is_json_with_the_crc_of_what_stands_before_it(make):
     journal = make(started_at=1_579_801_634)
-    assert journal.append([line(1), line(2)]) == 0
+    assert journal.append([line(1), line(2)]) == []
 
     (path,) = files(journal.directory)
     assert re.fullmatch(r"20200123T174714Z-[0-9a-f]{16}-00000001\.ndjson", path.name)
@@ -115,13 +115,13 @@ def test_a_torn_tail_is_not_read_and_a_spoiled_line_is_told(make):
 
 def test_a_missing_directory_is_made_again(make):
     journal = make()
-    assert journal.append([line(1)]) == 0
+    assert journal.append([line(1)]) == []
     journal.close()
     for path in journal.directory.iterdir():
         path.unlink()
     journal.directory.rmdir()
 
-    assert journal.append([line(2)]) == 0
+    assert journal.append([line(2)]) == []
     assert numbers(journal.directory) == [2]
 
 
@@ -132,20 +132,22 @@ def test_the_oldest_shipped_segments_go_first(make, tmp_path):
     new.append([line(n, 700) for n in range(10, 13)])
     place = Checkpoint({new.writer: Position(segment=3)})
     checkpoints.save(tmp_path / "checkpoint.json", place)
-    lost = [new.append([line(n, 700)]) for n in range(13, 18)]
+    left = [new.append([line(n, 700)]) for n in range(13, 18)]
 
-    assert lost == [0, 0, 0, 0, 0]
+    assert left == [[], [], [], [], []]
+    assert new.dropped == 0
     assert {0, 1, 2}.issubset(numbers(new.directory))
     assert 10 not in numbers(new.directory)
 
 
 def test_what_was_not_shipped_goes_last_and_is_counted(make):
     journal = make(max_bytes=8 * KIB, segment_bytes=KIB)
-    lost = sum(journal.append([line(n, 300), line(n, 300)]) for n in range(40))
+    for n in range(40):
+        journal.append([line(n, 300), line(n, 300)])
 
     kept = numbers(journal.directory)
-    assert lost == journal.dropped == 80 - len(kept)
-    assert lost > 0
+    assert journal.dropped_by_kind == {"outcome": 80 - len(kept)}
+    assert journal.dropped > 0
     assert kept[-1] == 39
     assert journal.size() <= 8 * KIB
 
@@ -199,8 +201,12 @@ class Disk:
         self.written = None
         self.syncs = 0
         self._real_write, self._real_sync = os.write, os.fdatasync
-        monkeypatch.setattr(journal.os, "write", self.write)
-        monkeypatch.setattr(journal.os, "fdatasync", self.fdatasync)
+        monkeypatch.setattr(segment_writer.os, "write", self.write)
+        monkeypatch.setattr(segment_writer.os, "fdatasync", self.fdatasync)
+
+    def fill(self):
+        """Not a byte fits any more."""
+        self.error, self.written = errno.ENOSPC, 0
 
     def write(self, fd, data):
         if not self.error:
@@ -222,50 +228,65 @@ def disk(monkeypatch):
     return Disk(monkeypatch)
 
 
-def test_a_full_disk_loses_lines_counts_them_and_tears_nothing(make, disk):
+def test_a_full_disk_tears_nothing_and_gives_outcomes_back(make, disk):
     journal = make()
     journal.append([line(1)])
-    disk.error = errno.ENOSPC
-    assert journal.append([line(2), line(3)]) == 2
-    assert journal.append([line(4)]) == 1
-    assert "No space left" in journal.trouble
+    disk.fill()
+    assert journal.append([line(2), line(3)]) == [0, 1]
+    assert "No space left" in journal.trouble or "no space left" in journal.trouble
+    assert journal.append([line(4), line(5)], [Value.DETAIL, Value.OUTCOME]) == [1]
+    journal.give_up(Value.OUTCOME, 3)
     disk.error = 0
-    assert journal.append([line(5)]) == 0
+    assert journal.append([line(6)]) == []
 
     assert journal.trouble is None
-    assert journal.dropped == 3
-    assert numbers(journal.directory) == [1, 5]
-    (path,) = files(journal.directory)
-    assert all(read.body for read in segments.read_segment(path))
+    assert journal.dropped_by_kind == {"outcome": 3, "detail": 1}
+    assert numbers(journal.directory) == [1, 6]
+    assert all(
+        read.body
+        for path in files(journal.directory)
+        for read in segments.read_segment(path)
+    )
 
 
-def test_a_required_journal_says_so_instead(make, disk):
-    journal = make(required=True)
-    disk.error = errno.ENOSPC
-    with pytest.raises(BooksError, match="No space left"):
-        journal.append([line(1)])
+def test_whole_lines_that_a_full_disk_took_stay(make, disk):
+    """The logger may have read them: their places are never given to other lines."""
+    journal = make()
+    disk.error = errno.EIO
+    left = journal.append([line(n) for n in range(9)])
+    assert 0 < len(left) < 9
     disk.error = 0
-    journal.append([line(1)])
+    journal.append([line(left[0])])
 
-    assert journal.dropped == 0
-    assert numbers(journal.directory) == [1]
+    assert numbers(journal.directory) == list(range(left[0] + 1))
+
+
+def test_a_required_journal_gives_back_all_but_steps(make, disk):
+    journal = make(required=True)
+    disk.fill()
+    values = [Value.STARTED, Value.DETAIL, Value.OUTCOME]
+    assert journal.append([line(1), line(2), line(3)], values) == [1, 2]
+    disk.error = 0
+    assert journal.append([line(2), line(3)], values[1:]) == []
+
+    assert journal.dropped_by_kind == {"started": 1}
+    assert numbers(journal.directory) == [2, 3]
 
 
 def test_a_required_journal_keeps_what_is_not_shipped(make, tmp_path):
     journal = make(max_bytes=4 * KIB, segment_bytes=KIB, required=True)
-    journal.append([line(0, 700)])
-    journal.append([line(1, 700)])
-    journal.append([line(2, 700)])
-    with pytest.raises(BooksError, match="not shipped yet"):
-        journal.append([line(n, 700) for n in range(3, 20)])
+    left = [n for n in range(20) if journal.append([line(n, 700)])]
     kept = numbers(journal.directory)
     assert kept == list(range(len(kept)))
+    assert left == list(range(len(kept), 20))
+    assert "not shipped yet" in journal.trouble
     checkpoints.save(
         tmp_path / "checkpoint.json", Checkpoint({journal.writer: Position(99)})
     )
 
-    assert journal.append([line(20, 700)]) == 0
+    assert journal.append([line(20, 700)]) == []
     assert numbers(journal.directory)[-1] == 20
+    assert journal.dropped == 0
 
 
 def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
@@ -275,7 +296,7 @@ def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
     journal.tick(1.0)
     journal.tick(2.0)
     disk.error = 0
-    assert journal.append([line(2)]) == 0
+    assert journal.append([line(2)]) == []
 
     assert len(files(journal.directory)) == 2
     assert numbers(journal.directory) == [1, 2]

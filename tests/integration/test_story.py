@@ -72,6 +72,7 @@ def test_health_has_one_sample_and_one_for_each_partition(told: Told) -> None:
         "skipped": 4,
         "failed": 1,
         "retried": 2,
+        "bytes": 0,
     }
     assert (first["dcmirror"]["kafka"]["lag"], second["dcmirror"]["kafka"]["lag"]) == (
         5,

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -18,6 +19,7 @@ from dcmirror.core.jobs import (
     ResultKind,
     Step,
 )
+from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.journal_events import (
     ACTIONS,
     FIELDS,
@@ -26,6 +28,7 @@ from dcmirror.core.journal_events import (
     render,
 )
 from dcmirror.core.journal_table import COMMON
+from dcmirror.core.journal_values import Value
 
 AT = 1_579_801_634.5678
 TASK = "f9c82897-0976-ed88-61d8-0db305308527"
@@ -95,32 +98,52 @@ FAILURE = Failure(
     adler32_computed=0xDEADBEEF,
 )
 COUNTS = {"mirrored": 1, "skipped": 2, "failed": 3, "retried": 4}
+KINDS = {value.kind: 1 + value for value in Value}
+RECORD = StorageEvent(
+    msg_type="transfer",
+    is_write=True,
+    is_p2p=False,
+    status_code=0,
+    status_msg="",
+    pnfsid="0000AB",
+    billing_path="/pnfs/x/a/b.tar",
+    transfer_path="/pnfs/x/a/b.tar",
+    file_size=7,
+    session="door:x",
+    initiator=None,
+    cell_name="pool_7",
+    cell_type="pool",
+    storage_info="lsst:raw@osm",
+    event_time=AT,
+    protocol="Http",
+    has_mover=False,
+)
+STATE = DaemonState(
+    held=1,
+    oldest_age_s=2.5,
+    restarts=3,
+    holds=("pool p:1",),
+    free_bytes=4,
+    reserved_bytes=5,
+    min_free_bytes=6,
+    spool_bytes=7,
+    behind_bytes=8,
+    spool_age_s=9.5,
+    shipping="idle",
+    dead_letters=10,
+    dropped=KINDS,
+)
 
 # Each builder with everything that it can be given.
 FULL = {
     "upload_seen": (AT, job()),
     "event_skipped": (
         (AT, ORIGIN, "excluded"),
-        {
-            "task": TASK,
-            "path": "/p/f",
-            "pnfsid": "0",
-            "event_type": "transfer",
-            "session": "door:x",
-            "event_id": "e",
-        },
+        {"task": TASK, "event": RECORD, "event_id": "e"},
     ),
     "event_rejected": (
         (AT, ORIGIN, "not JSON"),
-        {
-            "task": TASK,
-            "path": "/p/f",
-            "pnfsid": "0",
-            "event_type": "transfer",
-            "session": "door:x",
-            "excerpt": "\\x00",
-            "event_id": "e",
-        },
+        {"excerpt": "\\x00", "event_id": "e"},
     ),
     "transfer_step": (Step(TASK, "copy_init", AT, "Creating destination file"),),
     "transfer_retry": (
@@ -153,7 +176,7 @@ FULL = {
     "watch_stopping": (AT, "drain", 4),
     "watch_stopped": (AT, "drained", COUNTS),
     "configuration_changed": (AT, "proxy renewed"),
-    "journal_dropped": (AT, 17, "disk full"),
+    "journal_dropped": (AT, KINDS, "disk full"),
     "note": (AT, "set aside", "warning"),
     "health": (
         (AT,),
@@ -162,15 +185,17 @@ FULL = {
             "total": 10,
             "ready": 2,
             "waiting": 3,
-            "counts": COUNTS,
+            "counts": COUNTS | {"bytes": 5},
             "topic": "billing",
             "partition": 0,
             "lag": 5,
-            "spool_bytes": 6,
-            "spool_age": 7.5,
-            "dropped": 8,
+            "lag_total": 6,
+            "holds": 1,
+            "credential_left": 3.5,
+            "state": STATE,
         },
     ),
+    "host_use": (AT, "pool:1", "pool", 3, 2, 1000),
 }
 
 
@@ -194,7 +219,7 @@ def builders():
     return {
         name
         for name, _ in inspect.getmembers(JournalEvents, inspect.isfunction)
-        if not name.startswith("_") and name != "make"
+        if not name.startswith("_") and name not in ("make", "step_line")
     }
 
 

@@ -1,0 +1,109 @@
+"""Writes one row of segments: whole lines, one writer, durable when asked.
+
+The journal of each command's supervisor has two of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from dcmirror.adapters import segments
+from dcmirror.adapters.durable import sync_directory
+
+
+class SegmentWriter:
+    """The segments ``<writer>-NNNNNNNN.ndjson`` and a link to the newest of them."""
+
+    def __init__(
+        self, directory: Path, writer: str, link: str, segment_bytes: int
+    ) -> None:
+        self.writer = writer
+        self.number = 0
+        self._directory = directory
+        self._link = link
+        self._segment_bytes = segment_bytes
+        self._fd = -1
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"<SegmentWriter {self.writer} segment={self.number} {self._size} B>"
+
+    def fits(self, size: int) -> bool:
+        """Whether so much more goes into the segment that is open."""
+        is_short = not self._size or self._size + size <= self._segment_bytes
+        return self._fd >= 0 and is_short
+
+    def begin(self) -> None:
+        """Open the next segment; the one before must be closed."""
+        self._directory.mkdir(mode=0o750, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        name = segments.segment_name(self.writer, self.number + 1)
+        fd = os.open(self._directory / name, flags, 0o640)
+        try:
+            # Held while we write: nobody prunes it, and the logger knows we live.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._point_link_to(name)
+            sync_directory(self._directory)
+        except OSError:
+            os.close(fd)
+            with suppress(OSError):
+                os.unlink(self._directory / name)
+            raise
+        self._fd, self._size = fd, 0
+        self.number += 1
+
+    def write(self, data: bytes) -> tuple[int, OSError | None]:
+        """Append lines; how many bytes of whole lines are there, and what went wrong.
+
+        Whole lines stay whatever happens: the logger may have shipped them already.
+        """
+        rest, error = memoryview(data), None
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as exc:
+            error = exc
+        written = len(data) - len(rest)
+        kept = data.rfind(b"\n", 0, written) + 1
+        if written != kept:
+            self._take_back(kept)
+        self._size += kept
+        return kept, error
+
+    def sync(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            OSError: what a failed sync leaves in a file is unknown: the segment ends.
+        """
+        if self._fd < 0:
+            return
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the segment."""
+        fd, self._fd = self._fd, -1
+        self._size = 0
+        if fd >= 0:
+            os.close(fd)
+
+    def _take_back(self, kept: int) -> None:
+        """No half line stays where another one could follow it."""
+        try:
+            os.ftruncate(self._fd, self._size + kept)
+        except OSError:
+            self.close()  # a torn tail stays; the next line begins a new segment
+
+    def _point_link_to(self, name: str) -> None:
+        temporary = self._directory / f".current-{self.writer}"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(name, temporary)
+        os.rename(temporary, self._directory / self._link)
