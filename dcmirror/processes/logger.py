@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters import locks, shipping_report
+from dcmirror.adapters import locks, metrics_server, shipping_report
 from dcmirror.adapters.dead_letters import FILE_NAME as DEAD_LETTERS
 from dcmirror.adapters.dead_letters import DeadLetters
 from dcmirror.adapters.journal_reader import JournalReader, backlog
@@ -38,7 +38,8 @@ class LoggerBoot:
     """What the logger needs to know.
 
     ``drain_seconds`` is how long TERM lets it ship; the pipes are not used, but an open
-    one shows the supervisor that it lives.
+    one shows the supervisor that it lives.  ``status`` is what /metrics shows, None for
+    loggers that have no endpoint.
     """
 
     settings: Settings
@@ -49,11 +50,18 @@ class LoggerBoot:
     drain_seconds: float = 1.5
     inbox: Connection | None = None
     outbox: Connection | None = None
-    command: str = "watch"
+    status: Path | None = None
 
 
 def logger_main(boot: LoggerBoot) -> None:
     """Ship until TERM; then what is there already, and return."""
+    if boot.status is not None:
+        metrics_server.serve(
+            boot.settings.metrics,
+            boot.status,
+            shipping_report.path_beside(boot.checkpoint),
+            lambda text: _say(boot.name, text),
+        )
     Logger(boot, make_sinks(boot), _Signals(boot.drain_seconds)).run()
 
 
@@ -208,9 +216,12 @@ class Logger:
         if text == self._complaint:
             return
         self._complaint = text
-        with suppress(OSError):
-            line = f"dcmirror: {self._boot.name}: {text}\n"
-            os.write(sys.stderr.fileno(), line.encode())
+        _say(self._boot.name, text)
+
+
+def _say(name: str, text: str) -> None:
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"dcmirror: {name}: {text}\n".encode())
 
 
 def _reasons(routes: list[Route]) -> str | None:
