@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from dcmirror import __version__, cli_elastic, cli_report, config
+from dcmirror import __version__, cli_elastic, cli_report, cli_status, config
 from dcmirror.cli_help import epilog
 from dcmirror.cli_options import common as _common
 from dcmirror.cli_options import since as _since
@@ -159,6 +159,7 @@ def check(
 
 cli.add_command(cli_elastic.elastic)
 cli.add_command(cli_report.report)
+cli.add_command(cli_status.status)
 
 
 def every_command(group: click.Group = cli) -> dict[str, click.Command]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dcmirror.core.failures import FailureClass, Treatment
+from dcmirror.core.verdict import StatusVerdict
 from dcmirror.errors import ExitStatus
 
 MEANINGS = {
@@ -68,6 +69,15 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
     "report": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.DIRECTORY),
 }
 
+#: A verdict is not an exit status like the others: monitoring systems know 0 to 3.
+VERDICTS = {
+    StatusVerdict.WELL: "all is well",
+    StatusVerdict.WARNING: "warning (or something unexpected; standard error says so)",
+    StatusVerdict.TROUBLE: "trouble: somebody must act (or wrong usage)",
+    StatusVerdict.NOT_RUNNING: "the daemon is not running, or cannot be seen",
+}
+STATUSES["status"] = (_S.BAD_CONFIGURATION, _S.DIRECTORY)
+
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "watch": (
         "dcmirror watch",
@@ -95,12 +105,25 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror report --under /pnfs/data/raw --by directory --depth 2",
         "dcmirror report --since 1d --json | jq .catalogue.bytes",
     ),
+    "status": (
+        "dcmirror status --follow",
+        "dcmirror status --json | jq -r '.reasons[].text'",
+        "dcmirror status --check --state /var/lib/dcmirror/main --warn-lag 100000",
+    ),
 }
+
+
+def meanings(command: str) -> dict[int, str]:
+    """What each exit status of ``command`` means."""
+    own: dict[int, str] = {}
+    if command == "status":
+        own = {int(verdict): meaning for verdict, meaning in VERDICTS.items()}
+    return own | {int(status): MEANINGS[status] for status in STATUSES[command]}
 
 
 def status_lines(command: str) -> list[str]:
     """The exit statuses of ``command``, one line each."""
-    lines = [f"{int(s):>3}  {MEANINGS[s]}" for s in STATUSES[command]]
+    lines = [f"{status:>3}  {text}" for status, text in meanings(command).items()]
     return [*lines, SIGNALLED]
 
 

@@ -44,6 +44,16 @@ def common(command: _Command) -> _Command:
     return command
 
 
+def age(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """An age such as ``6h`` in seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r}: expected an age (90m, 2d)")
+    return float(int(found[1]) * _SECONDS[found[2]])
+
+
 def since(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """An age such as ``2d``, or a date and time, as seconds since the epoch."""
     if value is None:

@@ -11,18 +11,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from dcmirror.errors import DirectoryError, LockedError
 
 CHILDREN_SECONDS = 10.0
+#: Longer than ``look_at`` may hold a lock.
+LOOK_SECONDS = 0.5
 
 _POLL_SECONDS = 0.05
 _NAME_BYTES = 512
+_SIGNED_PID = re.compile(rb"pid ([0-9]{1,9}) ")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # What ``share_children_lock`` opened: held until the process ends, and never closed.
@@ -73,6 +78,39 @@ def acquire(path: Path, wait_seconds: float = 0.0) -> Lock:
         os.close(fd)
         raise
     return Lock(path, fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who holds a lock, as far as it can be seen, and since when (epoch seconds)."""
+
+    pid: int | None
+    since: float
+
+
+def look_at(path: Path) -> Held | None:
+    """Who holds the lock; None if nobody does.
+
+    Where the kernel lists the holder, the lock is not touched.  Elsewhere (another pid
+    namespace, a file system with device numbers of its own) it is taken for a moment:
+    who acquires it in earnest must wait that long.
+
+    Raises:
+        OSError: it cannot be seen.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        pids = _kernel_holders(fd)
+        if not pids and _lock(fd, fcntl.LOCK_SH, 0.0):
+            return None
+        signed = _SIGNED_PID.match(os.pread(fd, _NAME_BYTES, 0))
+        pid = pids[0] if pids else int(signed[1]) if signed else None
+        return Held(pid, os.fstat(fd).st_mtime)
+    finally:
+        os.close(fd)
 
 
 def share_children_lock(path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
-from dcmirror.adapters.locks import acquire, wait_for_children
+from dcmirror.adapters.locks import LOOK_SECONDS, acquire, wait_for_children
 from dcmirror.adapters.state_directory import (
     StateDirectory,
     instance_name,
@@ -56,7 +56,7 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
     state = prepare(resolve(settings, options.instance))
     path = options.csv or settings.local.failedtasksfile or state.failed_csv
     failed_csv = FailedCsv(path)
-    with acquire(state.lock("replay")):
+    with acquire(state.lock("replay"), LOOK_SECONDS):
         rows, torn = failed_csv.read()
         chosen = choose(rows, options)
         if torn:

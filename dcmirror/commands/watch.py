@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dcmirror import config
 from dcmirror.adapters.failed_csv import FailedCsv
-from dcmirror.adapters.locks import acquire, wait_for_children
+from dcmirror.adapters.locks import LOOK_SECONDS, acquire, wait_for_children
 from dcmirror.adapters.state_directory import (
     StateDirectory,
     instance_name,
@@ -59,7 +59,7 @@ def watch(options: WatchOptions) -> ExitStatus:
     settings = options.settings
     planner_of(settings)  # a bad rule or path is told before anything starts
     state = prepare(resolve(settings, options.instance))
-    with acquire(state.lock("watch")):
+    with acquire(state.lock("watch"), LOOK_SECONDS):
         wait_for_children(state.children_lock("watch"))
         failed_csv = FailedCsv(settings.local.failedtasksfile or state.failed_csv)
         ledgers = Ledgers(settings.kafka.topic)

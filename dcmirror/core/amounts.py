@@ -1,4 +1,4 @@
-"""Amounts for people who look at a screen: short, and of one width where they can be."""
+"""Amounts for people who look at a screen: short, three digits, two units."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ def span_text(seconds: float) -> str:
             more = rest // small_length if length > 1 else 0
             return f"{whole} {name} {more} {small}" if more else f"{whole} {name}"
     return "0 s"
+
+
+def short_span(seconds: float | None) -> str:
+    """``42s``, ``4m10``, ``3h05``, ``12d04``: a span for a narrow column."""
+    if seconds is None:
+        return ""
+    left = round(max(seconds, 0.0))
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m{left % 60:02d}"
+    if left < 86400:
+        return f"{left // 3600}h{left % 3600 // 60:02d}"
+    return f"{left // 86400}d{left % 86400 // 3600:02d}"
 
 
 def share_text(part: float, whole: float) -> str:

@@ -39,6 +39,7 @@ class KafkaFeed:
         self._fatal: str | None = None
         self._commit_at = 0.0
         self._is_paused = False
+        self._trouble_since: float | None = None
 
     def start(self) -> None:
         """Begin to read."""
@@ -140,10 +141,19 @@ class KafkaFeed:
             "partitions_total": len(ledgers),
             "kafka": {
                 "trouble": shown(trouble) if trouble else None,
+                "trouble_for": self._troubled_for(now),
                 "paused": self._is_paused,
                 "silent_for": round(max(now - self.intake.last_beat, 0.0), 1),
             },
         }
+
+    def _troubled_for(self, now: float) -> float | None:
+        if not self.reception.trouble:
+            self._trouble_since = None
+            return None
+        if self._trouble_since is None:
+            self._trouble_since = now
+        return round(now - self._trouble_since, 1)
 
     def stop_intake(self) -> None:
         """No more records; the membership is kept for the last commit."""

@@ -23,7 +23,10 @@ from dcmirror.processes import status_parts as parts
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.settings import Settings
 
-_COUNTED = ("files", "bytes", "failed", "retries", "skipped", "restarts", "lag")
+_COUNTED = (
+    *("files", "bytes", "failed", "retries", "skipped"),
+    *("restarts", "dropped", "lag"),
+)
 #: How often the journal's directory is summed up (seconds).
 _JOURNAL_SECONDS = 10.0
 
@@ -126,6 +129,7 @@ class StatusBoard:
             "retries": tally.retries,
             "skipped": sum(tally.skipped.values()),
             "restarts": self._fleet.restarts,
+            "dropped": self._journal.dropped,
             "lag": sum(more.get("lag", {}).values()),
         }
         self._rates.observe(now, counted)

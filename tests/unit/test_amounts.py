@@ -9,6 +9,7 @@ from dcmirror.core.amounts import (
     count_text,
     plural,
     share_text,
+    short_span,
     span_text,
     speed_text,
 )
@@ -49,6 +50,22 @@ def test_bytes_have_three_digits(amount: int, text: str) -> None:
 )
 def test_spans_have_their_two_largest_units(seconds: float, text: str) -> None:
     assert text == span_text(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (-1, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m00"),
+        (250, "4m10"),
+        (3900, "1h05"),
+        (12 * 86400 + 4 * 3600, "12d04"),
+    ],
+)
+def test_short_spans_fit_a_narrow_column(seconds: float | None, text: str) -> None:
+    assert text == short_span(seconds)
 
 
 def test_a_share_is_not_whole_before_it_is() -> None:
