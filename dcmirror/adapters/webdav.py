@@ -53,14 +53,23 @@ def read_headers(lines: Iterable[bytes]) -> Headers:
     """Read header lines as libcurl hands them over, interim answers (1xx) included."""
     headers = Headers()
     for line in lines:
-        name, _, value = line.partition(b":")
-        if name[:5] == b"HTTP/":
+        wanted = _read_line(line)
+        if wanted is not None:
+            _take(headers, *wanted)
+        elif line[:5] == b"HTTP/":
             headers = Headers(*_read_status(line))
-            continue
-        name = name.lower()
-        if name in _WANTED:
-            _take(headers, name, value.strip().decode("latin-1"))
     return headers
+
+
+@lru_cache(maxsize=128)
+def _read_line(line: bytes) -> tuple[bytes, str] | None:
+    """Name and value of a header that a copy needs.
+
+    Of ten lines eight are those of the answer before.
+    """
+    name, _, value = line.partition(b":")
+    name = name.lower()
+    return (name, value.strip().decode("latin-1")) if name in _WANTED else None
 
 
 @lru_cache(maxsize=64)

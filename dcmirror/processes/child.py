@@ -24,6 +24,7 @@ from typing import Any
 from dcmirror.adapters.linux import die_with_parent, set_pipe_size
 from dcmirror.adapters.locks import share_children_lock
 from dcmirror.errors import DcmirrorError, ExitStatus
+from dcmirror.processes.garbage import collect_rarely
 
 #: The largest pipe an unprivileged process may ask for.
 PIPE_BYTES = 1024 * 1024
@@ -126,6 +127,7 @@ def _child_main(birth: _Birth, target: Callable[[Any], None], boot: Any) -> None
         share_children_lock(birth.children_lock)
     except (OSError, DcmirrorError) as exc:
         _leave(f"cannot start: {exc}", ExitStatus.CHILD_BOOT)
+    collect_rarely()
     try:
         target(boot)
     except (BrokenPipeError, EOFError):  # the supervisor is gone: nobody to tell

@@ -36,6 +36,7 @@ from dcmirror.processes.child import Child
 from dcmirror.processes.engine import Engine
 from dcmirror.processes.feeds import Feed, Hooks
 from dcmirror.processes.fleet import Fleet
+from dcmirror.processes.garbage import collect_rarely
 
 #: Outcomes gather this long before they are settled together (seconds).
 SETTLE_SECONDS = 0.2
@@ -88,6 +89,7 @@ class Supervisor:
             DcmirrorError: what ended the work, after everything was drained.
         """
         self.listen()
+        collect_rarely()
         try:
             self._tell_started(self.fleet.spawn_missing(self._clock()))
             while not self._is_over():

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmirror.core import messages, wire
@@ -23,6 +23,7 @@ st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_message_comes_out_as_it_went_in(kind: type, data: st.DataObject) -> None:
     message = data.draw(st.from_type(kind))
