@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from dcmirror.adapters.checkpoints import Position
 from dcmirror.adapters.segments import Segment, list_segments, read_segment
 from dcmirror.adapters.sinks import ShippedLine
+from dcmirror.core.checksums import crc32
 
 # Spoiled lines are kept for a person to look at, not to fill the disk.
 _CORRUPT_BYTES = 1024 * 1024
@@ -61,7 +61,7 @@ class JournalReader:
         self,
         directory: Path,
         max_lines: int = 2000,
-        max_bytes: int = 2 * 1024 * 1024,
+        max_bytes: int = 1024 * 1024,
         *,
         keeps_spoiled: bool = True,
     ) -> None:
@@ -122,13 +122,13 @@ class JournalReader:
         """Whole lines; each has a number by which it is known for ever."""
         name, number, size = segment.path.name, position.line, 0
         room = self._max_bytes - batch.size
-        append, crc32 = batch.lines.append, zlib.crc32
+        append, make = batch.lines.append, ShippedLine._make
         for line in lines[: self._max_lines - len(batch.lines)]:
             number += 1
             size += len(line) + 1
             head = line[:-_CRC_BYTES]
             if line[-_CRC_BYTES:] == b',"crc":"%08x"}' % crc32(head):
-                append(ShippedLine(name, number, head + b"}"))
+                append(make((name, number, head + b"}")))
             else:
                 self._spoil(batch, segment, line)
             if size >= room:
@@ -144,7 +144,9 @@ class JournalReader:
         return replace(position, offset=piece.end, line=piece.number)
 
     def _is_full(self, batch: Batch) -> bool:
-        return len(batch.lines) >= self._max_lines or batch.size >= self._max_bytes
+        """Or nearly: reading another piece for its first lines would be a waste."""
+        size = batch.size + self._max_bytes // 4
+        return len(batch.lines) >= self._max_lines or size >= self._max_bytes
 
     def _spoil(self, batch: Batch, segment: Segment, raw: bytes) -> None:
         batch.spoiled += 1

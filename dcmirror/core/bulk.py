@@ -7,6 +7,7 @@ line is set aside only where the server blames the document itself.
 from __future__ import annotations
 
 import json
+from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -171,7 +172,7 @@ def whole_fate(status: int, kind: str, reason: str) -> WholeFate:
 def document_id(segment: str, number: int) -> bytes:
     """The same for the same line of a segment, and for no other."""
     name = b"%b:%d" % (segment.encode(), number)
-    return sha256(name).hexdigest()[:32].encode()
+    return hexlify(sha256(name).digest()[:16])
 
 
 class Streams:
@@ -186,19 +187,29 @@ class Streams:
 
     def __init__(self) -> None:
         self._known: dict[bytes, bytes | None] = {}
+        self._at, self._end = 0, 0
+        self._member = b""
+        self._name: bytes | None = None
 
     def of(self, body: bytes) -> bytes | None:
         """The stream's name; None where the line does not say it."""
+        # Most lines have the same as the one before, and at the same place.
+        if self._name is not None and body[self._at : self._end] == self._member:
+            return self._name
         start = body.find(self._MARK)
-        member = body[start + len(self._MARK) - 1 : body.find(b"}", start) + 1]
-        try:
-            return self._known[member]
-        except KeyError:
-            pass
-        name = None if start < 0 else _stream_name(member)
-        if len(self._known) < self._MOST:
-            self._known[member] = name
-        return name
+        if start < 0:
+            return None
+        self._at, self._end = start, body.find(b"}", start) + 1
+        self._member = body[start : self._end]
+        self._name = self._named(self._member)
+        return self._name
+
+    def _named(self, member: bytes) -> bytes | None:
+        if member not in self._known:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            self._known[member] = _stream_name(member[len(self._MARK) - 1 :])
+        return self._known[member]
 
 
 def _stream_name(member: bytes) -> bytes | None:

@@ -17,6 +17,9 @@ except ImportError:  # no wheel for this platform: right, only slower
 #: ``adler32(data, value=1)``: the checksum of what ``value`` stands for plus ``data``.
 adler32 = cast("Callable[..., int]", _library.adler32)
 
+#: ``crc32(data, value=0)``, of the journal's lines.
+crc32 = cast("Callable[..., int]", _library.crc32)
+
 #: The checksum of no bytes at all.
 ADLER32_START = 1
 
