@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
@@ -33,12 +33,14 @@ DIM = "bright_black"
 _FEW = {"transfers": 40, "partitions": 8, "retries": 5}
 
 
-def tables(status: dict[str, Any], verbosity: int) -> Iterator[Table]:
+def tables(status: dict[str, Any], verbosity: int) -> Iterator[RenderableType]:
     """Those that have something to show, in order of interest."""
     for maker in (_transfers, _rates, _holds, _retries, _partitions, _workers, _hosts):
         table = maker(status, verbosity)
-        if table is not None:
-            yield table
+        if table is not None and table.rows:
+            # Rich would break a table's own title where the table is narrow.
+            title, table.title = table.title, None
+            yield Group(Text(str(title), "bold"), table)
 
 
 def _table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
@@ -47,13 +49,16 @@ def _table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
         box=None,
         pad_edge=False,
         padding=(0, 2, 0, 0),
-        title=Text(title, "bold"),
-        title_justify="left",
+        title=title,
         header_style=DIM,
     )
     for column in columns:
-        justify = "left" if column in left else "right"
-        table.add_column(Text(column), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        # Where it is narrow, the name alone gives way.
+        table.add_column(
+            Text(column),
+            justify="left" if column in left else "right",
+            no_wrap=column != "file",
+        )
     return table
 
 
@@ -81,7 +86,7 @@ def _transfer(each: dict[str, Any]) -> list[RenderableType]:
     speed = each.get("rate_bps")
     return [
         Text(short_span(each["for"])),
-        Text(each["phase"].replace("_", " ")),
+        Text(shown(each["phase"]).replace("_", " ")),
         Text(short_span(each.get("phase_for"))),
         Text(bytes_text(done) if done else ""),
         Text(share_text(done, size) if size and done else ""),
@@ -109,12 +114,10 @@ def _rates(status: dict[str, Any], verbosity: int) -> Table | None:
         each if (each := rates.get(name, {})).get("seconds", 0) > least else None
         for least, name in windows
     ]
-    table = _table("", "mirrored", "1 min", "5 min", "15 min", "since start")
-    table.title = None
-    table.columns[0].justify = "left"
-    table.columns[0].header_style = "bold"
+    columns_of_time = ("1 min", "5 min", "15 min", "since start")
+    table = _table("Rates", "", *columns_of_time, left=("",))
     rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        "files": lambda c: count_text(c.get("files", 0)),
+        "mirrored": lambda c: count_text(c.get("files", 0)),
         "bytes": lambda c: bytes_text(c.get("bytes", 0)),
         "mean speed": lambda c: speed_text(c.get("bytes", 0) / (c.get("seconds") or 1)),
         "failed": lambda c: count_text(c.get("failed", 0)),
@@ -167,7 +170,7 @@ def _retries(status: dict[str, Any], verbosity: int) -> Table | None:
         table.add_row(
             Text(short_span(each["in"])),
             Text(str(each["attempt"])),
-            Text(each["class"]),
+            Text(shown(each["class"])),
             Name(each["path"]),
         )
     return table
@@ -214,8 +217,10 @@ def _workers(status: dict[str, Any], verbosity: int) -> Table | None:
         )
     for post in status.get("missing", ()):
         again = f"died; again in {span_text(post['in'] or 0.0)}"
-        table.add_row(Text(post["name"]), *(Text() for _ in range(5)), Text(again))
-    return table if table.rows else None
+        table.add_row(
+            Text(shown(post["name"])), *(Text() for _ in range(5)), Text(again)
+        )
+    return table
 
 
 def _hosts(status: dict[str, Any], verbosity: int) -> Table | None:
@@ -228,7 +233,7 @@ def _hosts(status: dict[str, Any], verbosity: int) -> Table | None:
     for each in sorted(every, key=lambda one: -one["requests"]):
         table.add_row(
             Text(shown(each["host"])),
-            Text(each["role"]),
+            Text(shown(each["role"])),
             Text(count_text(each["requests"])),
             Text(count_text(each["connections"])),
             Text(bytes_text(each["bytes"])),

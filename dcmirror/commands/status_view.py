@@ -32,6 +32,8 @@ STYLES = {
     StatusVerdict.TROUBLE: "bold red",
     StatusVerdict.NOT_RUNNING: "bold red",
 }
+#: A change of the lag that is worth a word (records).
+_LEAST_TREND = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def headline(picture: Picture) -> Text:
         text.append(f", pid {sight.pid}")
     if sight.is_of_this_run and "started" in status:
         text.append(f", up {span_text(status['at'] - status['started'])}")
-        text.append(f", version {status['version']}", DIM)
+        text.append(f", version {shown(str(status['version']))}", DIM)
         if status.get("stopping"):
             text.append(", stopping", "bold")
     return text
@@ -190,7 +192,7 @@ def _lag_trend(status: dict[str, Any], lag: int) -> str:
     """Where the lag goes, from the last five minutes."""
     rates = status.get("rates", {}).get("300", {})
     change, seconds = rates.get("lag", 0), rates.get("seconds", 0.0)
-    if not change or seconds < 10:
+    if abs(change) < _LEAST_TREND or seconds < 10:
         return ""
     text = f" ({change:+,} in {span_text(seconds)}"
     if change < 0 and lag:
