@@ -159,6 +159,7 @@ def journal(writer: Journal, size: int) -> dict[str, Any]:
     return {
         "bytes": size,
         "dropped": writer.dropped,
+        "dropped_by_kind": dict(writer.dropped_by_kind),
         "trouble": shown(writer.trouble) if writer.trouble else None,
     }
 
