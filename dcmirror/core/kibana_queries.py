@@ -84,6 +84,8 @@ def _buckets(panel: Panel, keys: list[str], interval: str, recent: str) -> Json:
     bucket = panel.columns()[key]
     inner = {"aggs": _buckets(panel, rest, interval, recent)}
     if isinstance(bucket, Terms):
+        # What sorts the buckets must be computed on their own level.
+        inner["aggs"] |= _sorting_number(panel, recent)
         return {key: {"terms": _terms(bucket, panel), **inner}}
     histogram = {"field": "@timestamp", "fixed_interval": interval, "min_doc_count": 1}
     return {key: {"date_histogram": histogram, **inner}}
@@ -111,6 +113,14 @@ def _order(panel: Panel) -> Json:
         return {f"{panel.ordering}": "desc"}
     within = f".{float(metric.percentile)}" if metric.percentile is not None else ""
     return {f"{panel.ordering}>{_VALUE}{within}": "desc"}
+
+
+def _sorting_number(panel: Panel, recent: str) -> Json:
+    if panel.ordering is None:
+        return {}
+    metric = panel.columns()[panel.ordering]
+    assert isinstance(metric, Metric)
+    return {panel.ordering: _number(metric, recent)}
 
 
 def _numbers(panel: Panel, recent: str) -> Json:
