@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 SERVERS = {
     "kafka": ("kafka", "kafka_tls", "private_kafka"),
-    "elasticsearch": ("elasticsearch", "private_elasticsearch"),
+    "elasticsearch": (
+        "elasticsearch",
+        "secure_elasticsearch",
+        "private_elasticsearch",
+    ),
     "xrootd": ("xrootd",),
     "nginx": ("nginx", "nginx_door"),
 }
@@ -172,6 +176,19 @@ def elasticsearch() -> Elasticsearch:
     It knows neither TLS nor users; who tests those asks for a private one.
     """
     return ELASTICSEARCH.result()
+
+
+@pytest.fixture(scope="session")
+def secure_elasticsearch(pki: Pki) -> Iterator[LocalElasticsearch]:
+    """One with TLS (``ca``), and a ``user`` with a ``password`` who may do all."""
+    from servers import elasticsearch as launcher
+
+    server = LADDER.climb(
+        "elasticsearch",
+        local=lambda: launcher.start_local(tls=pki, password="pass word"),
+    )
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -153,7 +153,10 @@ class ElasticAdmin:
 
     def blocked(self) -> list[str]:
         """Indices of ours that take nothing more: their node's disk is full."""
-        path = f"{templates.STREAMS}/_settings/index.blocks.*?flat_settings=true"
+        path = (
+            f"{templates.STREAMS}/_settings/index.blocks.*"
+            "?flat_settings=true&expand_wildcards=all"
+        )
         found = self.find(path) or {}
         return [
             index

@@ -308,7 +308,7 @@ def _stream(stream: Stream, choices: Choices, has_ilm: bool) -> Step:
                 "old", what, f"{reason}; --rollover begins a new index", (), True
             )
         request = Request("POST", f"{stream.name}/_rollover")
-        return Step("rolled over", what, reason, (request,))
+        return Step("renewed", what, reason, (request,))
     changes = dict(_stream_changes(stream, missing, choices, has_ilm))
     if not changes:
         return Step("unchanged", what)
