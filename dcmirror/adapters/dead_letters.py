@@ -22,7 +22,7 @@ class DeadLetters:
     """Appends; what it returned from is on disk."""
 
     def __init__(self, path: Path, max_bytes: int = _MAX_BYTES) -> None:
-        self._path = path
+        self.path = path
         self._max_bytes = max_bytes
 
     def add(self, refused: Sequence[tuple[ShippedLine, Refusal]]) -> None:
@@ -35,7 +35,7 @@ class DeadLetters:
             return
         self._make_room()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(self._path, flags, 0o640)
+        fd = os.open(self.path, flags, 0o640)
         try:
             write_all(fd, b"".join(_letter(line, why) for line, why in refused))
             os.fsync(fd)
@@ -44,8 +44,8 @@ class DeadLetters:
 
     def _make_room(self) -> None:
         try:
-            if self._path.stat().st_size > self._max_bytes:
-                os.rename(self._path, self._path.with_suffix(".old.ndjson"))
+            if self.path.stat().st_size > self._max_bytes:
+                os.rename(self.path, self.path.with_suffix(".old.ndjson"))
         except FileNotFoundError:
             pass
 
