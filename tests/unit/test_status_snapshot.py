@@ -1,0 +1,373 @@
+"""What the daemon writes once a second: right, bounded, and cheap."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from dcmirror import config
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.entries import Entry
+from dcmirror.core.failures import FailureClass
+from dcmirror.core.holds import HoldKey, HoldKind
+from dcmirror.core.jobs import Job, JobKind, Progress, ResultKind
+from dcmirror.errors import IntakeError
+from dcmirror.processes.status import StatusBoard
+from dcmirror.processes.status_parts import MOST_RETRIES, MOST_TRANSFERS
+from engine_history import WORKER, History
+
+WALL = 1_800_000_000.0
+
+
+class StubFleet:
+    """Two workers and a logger, the second worker inside a sync."""
+
+    restarts = 0
+
+    def seated(self) -> list[tuple[Any, int]]:
+        process = SimpleNamespace(pid=77)
+        return [
+            (self._child("worker 1", WORKER, 999.0, process), 16),
+            (self._child("worker 2", 2, 9999.0, process), 16),
+            (self._child("logger", 3, 900.0, process), 0),
+        ]
+
+    def vacant(self) -> list[tuple[str, int, float]]:
+        return [("worker 3", 2, 1004.0), ("worker 4", 0, float("inf"))]
+
+    @staticmethod
+    def _child(name: str, number: int, beat: float, process: Any) -> Any:
+        return SimpleNamespace(
+            name=name,
+            number=number,
+            process=process,
+            is_ready=True,
+            started_at=900.0,
+            last_beat=beat,
+        )
+
+
+class StubJournal:
+    """A journal that counts how often its directory is summed up."""
+
+    dropped = 0
+    trouble: str | None = None
+    dropped_by_kind: ClassVar[dict[str, int]] = {"progress": 2}
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def size(self) -> int:
+        self.looks += 1
+        return 4096
+
+
+class Board:
+    """A status board over a history."""
+
+    def __init__(self, path: Path) -> None:
+        self.history = History()
+        self.fleet, self.journal = StubFleet(), StubJournal()
+        engine = self.history.engine
+        cast(Any, engine.settler).backlog = 0
+        room = SimpleNamespace(engine=engine, fleet=self.fleet, journal=self.journal)
+        self.path = path
+        self.board = StatusBoard(
+            path, "watch", SETTINGS, "imsim", cast(Any, room), WALL
+        )
+
+    def show(self, **more: Any) -> dict[str, Any]:
+        """What a reader of the file sees."""
+        now = self.history.now
+        self.board.show(now, WALL + now - 1000.0, **more)
+        found: dict[str, Any] = json.loads(self.path.read_text())
+        return found
+
+
+SETTINGS = config.parse(
+    """
+[kafka]
+topic = "billing"
+servers = ["127.0.0.1:9092"]
+consumergroup = "imsim"
+[dcache]
+url = "https://door.example.org:2880/lsst"
+pool = "/pnfs/example.org/data"
+folder = "/raw"
+[local]
+downloadfolder = "/mirror"
+""",
+    "test",
+    {},
+)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    """A board that writes to a file of its own."""
+    return Board(tmp_path / "status.json")
+
+
+def progress(task: str, phase: str, received: int, since: float = WALL) -> Progress:
+    return Progress(task, phase, received, 100, since)
+
+
+def test_a_quiet_engine_is_told_whole(board: Board) -> None:
+    status = board.show(lag={0: 5})
+
+    assert ("watch", "imsim", WALL) == (
+        status["command"],
+        status["instance"],
+        status["started"],
+    )
+    assert "https://door.example.org:2880/lsst below /raw" == status["source"]
+    assert {"0": 5} == status["lag"]
+    assert ([], [], None) == (status["transfers"], status["holds"], status["queue_age"])
+    assert {"60", "300", "900"} == status["rates"].keys()
+
+
+def test_a_transfer_has_speed_phase_and_age(board: Board) -> None:
+    history = board.history
+    history.offer("a", size=100)
+    history.hand_out()
+    history.engine.progress["a"] = progress("a", "data", 10)
+    board.show()
+    history.wait(2.0)
+    history.engine.progress["a"] = progress("a", "data", 50)
+    (told,) = board.show()["transfers"]
+
+    assert {"path": "/d/a", "bytes": 50, "rate_bps": 20, "phase": "data"} == {
+        key: told[key] for key in ("path", "bytes", "rate_bps", "phase")
+    }
+    assert (2.0, 2.0) == (told["for"], told["phase_for"])
+
+
+def test_running_transfers_come_before_those_that_wait_in_a_worker(
+    board: Board,
+) -> None:
+    history = board.history
+    history.offer("a", "b")
+    history.hand_out()
+    history.engine.progress["b"] = progress("b", "door", 0)
+    told = board.show()["transfers"]
+
+    assert ["/d/b", "/d/a"] == [each["path"] for each in told]
+    assert "queued" == told[1]["phase"]
+
+
+def test_a_busy_worker_is_one_whose_streams_run(board: Board) -> None:
+    history = board.history
+    history.offer("a", "b", "c")
+    history.hand_out()
+    history.engine.progress["a"] = progress("a", "data", 1)
+    history.engine.progress["b"] = progress("b", "queued", 0)
+    first, second, logger = board.show()["workers"]
+
+    assert (16, 1, 3) == (first["streams"], first["busy"], first["jobs"])
+    assert (1.0, False) == (first["beat_age"], first["publishing"])
+    assert (0.0, True) == (second["beat_age"], second["publishing"])
+    assert 0 == logger["streams"]
+
+
+def test_only_posts_that_will_be_filled_again_are_missing(board: Board) -> None:
+    assert [{"name": "worker 3", "deaths": 2, "in": 4.0}] == board.show()["missing"]
+
+
+def test_the_next_retries_come_with_class_and_due_time(board: Board) -> None:
+    history = board.history
+    history.offer("a", "b")
+    history.hand_out()
+    history.fail("a", FailureClass.TRANSIENT)
+    history.fail("b", FailureClass.NOT_THERE)
+    status = board.show()
+
+    assert {"transient", "not-there-yet"} == {r["class"] for r in status["retries_due"]}
+    assert status["retries_due"][0]["in"] == status["next_due"]
+    assert status["retries_due"] == sorted(status["retries_due"], key=lambda r: r["in"])
+
+
+def test_a_hold_has_its_wall_time_and_next_probe(board: Board) -> None:
+    history = board.history
+    history.engine.hold_desk.begin(HoldKey(HoldKind.DOOR, "door:443"), "x\n", 1000.0)
+    history.wait(1.5)
+    (hold,) = board.show()["holds"]
+
+    assert ("door door:443", "x\\n", 1.5, WALL, 0.5) == (
+        hold["kind"],
+        hold["cause"],
+        hold["for"],
+        hold["since"],
+        hold["probe_in"],
+    )
+
+
+def test_a_credential_that_only_its_file_can_cure_has_no_probe(board: Board) -> None:
+    engine = board.history.engine
+    engine.hold_desk.begin(HoldKey(HoldKind.CREDENTIAL), "expired", 1000.0)
+    hold = engine.holds.get(HoldKey(HoldKind.CREDENTIAL))
+    assert hold is not None
+    hold.probe_at = float("inf")
+
+    assert board.show()["holds"][0]["probe_in"] is None
+
+
+def test_the_queue_is_as_old_as_the_job_that_is_next(board: Board) -> None:
+    board.history.offer("a", accepted_at=WALL - 30.0)
+    board.history.offer("b", accepted_at=WALL)
+
+    assert 30.0 == board.show()["queue_age"]
+
+
+def test_outcomes_are_dated_and_summed(board: Board) -> None:
+    history = board.history
+    board.show()
+    history.offer("a", "b")
+    history.hand_out()
+    history.wait(3.0)
+    history.end("a", ResultKind.MIRRORED, bytes_received=10)
+    history.fail("b", FailureClass.CHECKSUM)
+    status = board.show()
+
+    assert WALL + 3.0 == status["mirrored_at"]
+    assert (1, 3.0) == (
+        status["rates"]["60"]["files"],
+        status["rates"]["60"]["seconds"],
+    )
+
+
+def test_space_tells_what_is_reserved(board: Board) -> None:
+    history = board.history
+    history.engine.free_bytes = 1000
+    history.offer("a", size=100)
+    history.hand_out()
+    history.engine.progress["a"] = progress("a", "data", 30)
+    status = board.show()
+
+    assert (1000, 70, 0) == (
+        status["free_bytes"],
+        status["reserved_bytes"],
+        status["min_free"],
+    )
+
+
+def test_lists_are_bounded_and_say_how_much_there_is(board: Board) -> None:
+    engine = board.history.engine
+    engine.dispatcher.seat(9, streams=1000)
+    board.history.offer(*(f"t{n}" for n in range(600)))
+    board.history.hand_out()
+    for entry in engine.dispatcher.out()[:100]:
+        board.history.engine.dispatcher.wait_until(entry, 2000.0, 1000.0)
+    status = board.show()
+
+    assert MOST_TRANSFERS == len(status["transfers"])
+    assert status["transfers_total"] == len(engine.dispatcher.out()) > MOST_TRANSFERS
+    assert MOST_RETRIES == len(status["retries_due"])
+    assert 100 == status["jobs"]["waiting"]
+    assert board.path.stat().st_size < 150_000
+
+
+def test_the_journals_directory_is_not_summed_up_each_second(board: Board) -> None:
+    for _ in range(25):
+        board.show()
+        board.history.wait(1.0)
+
+    assert 3 == board.journal.looks
+
+
+def test_no_name_stands_in_the_file_as_it_came(board: Board) -> None:
+    evil = "a\x1b[2J\n\u202e\udc80"
+    board.history.offer(evil)
+    board.history.hand_out()
+    (told,) = board.show()["transfers"]
+
+    assert told["path"].isprintable()
+
+
+def test_an_orderly_end_is_the_last_word(board: Board) -> None:
+    with board.board.until_the_end():
+        board.show()
+
+    assert None is json.loads(board.path.read_text())["ended"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(IntakeError("Kafka\nhangs"), "Kafka\\nhangs"), (KeyError(), "unexpectedly")],
+)
+def test_an_error_is_the_last_word(board: Board, error: Exception, text: str) -> None:
+    board.show()
+    with pytest.raises(type(error)), board.board.until_the_end():
+        raise error
+
+    assert text in json.loads(board.path.read_text())["ended"]["error"]
+
+
+def test_a_disk_that_is_full_does_not_make_the_daemon_look_stuck(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board.show()
+    before = board.path.stat()
+    time.sleep(0)  # the clock of files may be coarse: wait for its next tick
+
+    def full(self: Path, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    while board.path.stat().st_mtime_ns == before.st_mtime_ns:
+        board.board.show(board.history.now, WALL)
+
+    assert board.path.stat().st_ino == before.st_ino
+
+
+def test_ten_transfers_cost_less_than_a_millisecond(board: Board) -> None:
+    """With room for a busy machine: the best of many."""
+    history = board.history
+    history.offer(*(f"t{n}" for n in range(10)))
+    history.hand_out()
+    for n in range(10):
+        history.engine.progress[f"t{n}"] = progress(f"t{n}", "data", n)
+    best = 1.0
+    for _ in range(200):
+        history.now += 1.0
+        began = time.perf_counter()
+        board.board.show(history.now, WALL, lag={n: n for n in range(6)})
+        best = min(best, time.perf_counter() - began)
+
+    assert best < 0.001
+
+
+# -- the next of very many ------------------------------------------------------------
+
+
+def waiting(count: int) -> Dispatcher:
+    dispatcher = Dispatcher()
+    for n in range(count):
+        name = f"t{n}"
+        entry: Entry = dispatcher.add(Job(name, JobKind.TRIGGER, name, name, name))
+        dispatcher.wait_until(entry, float(n * 7919 % count), 0.0)
+    return dispatcher
+
+
+def test_the_next_of_many_waiting_jobs_are_found_without_sorting_them() -> None:
+    dispatcher = waiting(20_000)
+    began = time.perf_counter()
+    found = dispatcher.next_waiting(20)
+    took = time.perf_counter() - began
+
+    assert [float(n) for n in range(20)] == [entry.due for entry in found]
+    assert took < 0.01
+
+
+def test_jobs_that_no_longer_wait_are_not_among_the_next() -> None:
+    dispatcher = waiting(100)
+    for entry in dispatcher.next_waiting(5):
+        dispatcher.ready_again(entry)
+
+    assert [5.0, 6.0] == [entry.due for entry in dispatcher.next_waiting(2)]
+    assert [] == Dispatcher().next_waiting(2)
