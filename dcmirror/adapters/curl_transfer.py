@@ -33,6 +33,8 @@ _MAX_CONNECTIONS = 64
 _IGNORED_BODY_BYTES = 64 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 _HEADERS = ["Want-Digest: adler32"]
+#: What a request has beside its URL, more or less.
+_HEAD_BYTES = 80
 #: Ours after a handshake whose verdict we may have lost: see ``_may_ask_why``.
 _RESETS = frozenset({diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE})
 
@@ -130,13 +132,24 @@ class Stream:
     def prepare_retry(self, *, with_tls12: bool) -> None:
         """The same once more, on a new connection that is not kept."""
         self.is_retry = True
-        self.requests += was_sent(self.handle)
+        self.requests += self.times_sent()
         self.connections += self.handle.getinfo(pycurl.NUM_CONNECTS)
         self.handle.setopt(pycurl.FRESH_CONNECT, 1)
         if with_tls12:
             self.handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_MAX_TLSv1_2)
         self.watch.begin()
         self._forget()
+
+    def times_sent(self) -> int:
+        """How often the request left this host in this try.
+
+        libcurl sends it again by itself when a kept connection dies; the size that it
+        tells then is that of both.
+        """
+        sent: int = self.handle.getinfo(pycurl.REQUEST_SIZE)
+        if not sent or self.request is None:
+            return 0
+        return max(1, round(sent / (len(self.request.url) + _HEAD_BYTES)))
 
     def end_retry(self) -> None:
         self.handle.setopt(pycurl.FRESH_CONNECT, 0)
@@ -423,7 +436,7 @@ class Transfers:
             location = handle.getinfo_raw(pycurl.REDIRECT_URL)
             answer.location = location.decode("latin-1") if location else None
             answer.ip = handle.getinfo(pycurl.PRIMARY_IP)
-        answer.requests = stream.requests + was_sent(handle)
+        answer.requests = stream.requests + stream.times_sent()
         _take_times(handle, answer)
         answer.connections += stream.connections
         return answer
@@ -454,11 +467,6 @@ class Transfers:
 
     def _on_timer(self, milliseconds: int) -> None:
         self._due = None if milliseconds < 0 else self.clock() + milliseconds / 1000
-
-
-def was_sent(handle: Any) -> bool:
-    """Whether any of the request left this host."""
-    return bool(handle.getinfo(pycurl.REQUEST_SIZE))
 
 
 def is_connected(handle: Any) -> bool:

@@ -14,7 +14,7 @@ from dcmirror.core.failures import FailureClass
 from dcmirror.core.holds import HoldKind
 
 #: A status that is older belongs to a daemon that is stuck: it is written each second.
-STALE_SECONDS = 15.0
+STALE_SECONDS = 10.0
 #: A worker beats each second.
 SILENT_SECONDS = 15.0
 

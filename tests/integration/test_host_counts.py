@@ -142,3 +142,16 @@ def test_pools_that_nobody_reaches_get_connections_but_no_requests(
 
     assert ResultKind.FAILED is result.kind
     assert [("door", 1), ("pool", 0)] == [(use[1], use[2]) for use in result.hosts]
+
+
+@pytest.mark.parametrize("fault", ["reset", "hang-up"])
+def test_request_that_went_out_again_on_a_new_connection_counts_twice(
+    talk: Talk, dcache: FakeDCache, fault: str
+) -> None:
+    first = talk.run(upload(dcache, "a"))
+    dcache.faults.add(fault, times=1)
+
+    again = talk.run(upload(dcache, "b" * 200))
+
+    assert {"door": (2, 1), "pool": (1, 1)} == ours(again)
+    assert theirs(dcache) == ours(first + again)
