@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,14 +23,21 @@ ECS_VERSION = "8.17.0"
 _TEXT_CHARACTERS = 8192
 
 # Fields whose text other programs wrote, so that a URL in it may carry a token.
-_PROSE = ("error.message", "event.reason", "dcmirror.kafka.excerpt")
+_PROSE = {"error": "message", "event": "reason", "dcmirror.kafka": "excerpt"}
 
+_PATHS = {
+    group: group.split(".") for group in {name.rpartition(".")[0] for name in FIELDS}
+}
 _PLACES = {name: name.rpartition(".")[::2] for name in FIELDS}
+
+_NOTHING: frozenset[str] = frozenset()
 
 # In JSON these stand in strings only, where an escape means the same.
 _NOT_PLAIN = re.compile(r"[^\x00-\x7e]")
 
 Event = dict[str, Any]
+#: Fields by what stands before their last dot: {"file": {"name": "f", "size": 1}, ...}.
+Groups = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,15 @@ def render(event: Event) -> str:
     return _NOT_PLAIN.sub(_escape, line.decode())
 
 
-def text_json(text: str) -> str:
-    """A string as ``render`` shows it, quotes included."""
-    return render([text])[1:-1]  # type: ignore[arg-type]
+def is_plain(text: str) -> bool:
+    """Whether a text stands in JSON as it is."""
+    return (
+        len(text) < _TEXT_CHARACTERS
+        and text.isascii()
+        and text.isprintable()
+        and '"' not in text
+        and "\\" not in text
+    )
 
 
 def _cleaned(value: Any) -> Any:
@@ -86,9 +99,6 @@ class EventMaker:
 
     def __init__(self, writer: Writer) -> None:
         always = {
-            "@timestamp": "",
-            "log.level": "",
-            "message": "",
             "ecs.version": ECS_VERSION,
             "data_stream.type": "logs",
             "data_stream.namespace": writer.namespace,
@@ -101,8 +111,9 @@ class EventMaker:
         }
         self.host = writer.host
         self._templates = {
-            name: _fill({}, always | _of_action(name)) for name in ACTIONS
+            name: _nested({}, _grouped(always | _of_action(name))) for name in ACTIONS
         }
+        self._allowed = {name: _leaves(entry.fields) for name, entry in ACTIONS.items()}
 
     def make(
         self,
@@ -114,19 +125,34 @@ class EventMaker:
         level: str | None = None,
     ) -> Event:
         """The nested document, without what is None; refuses what the table lacks."""
-        entry = ACTIONS[action]
-        if not entry.fields.issuperset(fields):
-            unknown = ", ".join(sorted(fields.keys() - entry.fields))
-            raise ValueError(f"{action} has no field {unknown}")
+        return self.compose(action, at, message, _grouped(fields), event_id, level)
+
+    def compose(
+        self,
+        action: str,
+        at: float,
+        message: str,
+        groups: Groups,
+        event_id: str | None = None,
+        level: str | None = None,
+    ) -> Event:
+        """``make`` for fields that come in groups."""
+        allowed = self._allowed[action]
+        for group, fields in groups.items():
+            if not allowed.get(group, _NOTHING).issuperset(fields):
+                unknown = sorted(fields.keys() - allowed.get(group, _NOTHING))
+                names = ", ".join(f"{group}.{leaf}" for leaf in unknown)
+                raise ValueError(f"{action} has no field {names}")
         # Parts that no field of an event goes to are the same objects in all of them.
-        document = self._templates[action].copy()
-        document["@timestamp"] = time_text(at)
-        document["log"] = {"level": level or entry.level}
-        document["message"] = without_secrets(message)
-        event = document["event"] = document["event"].copy()
+        document = {
+            "@timestamp": time_text(at),
+            "log": {"level": level or ACTIONS[action].level},
+            "message": without_secrets(message),
+            **self._templates[action],
+        }
         if event_id is not None:
-            event["id"] = event_id
-        return _fill(document, fields)
+            document["event"] = document["event"] | {"id": event_id}
+        return _nested(document, groups)
 
 
 def _of_action(name: str) -> dict[str, Any]:
@@ -140,28 +166,37 @@ def _of_action(name: str) -> dict[str, Any]:
     }
 
 
-def _fill(document: Event, flat: Mapping[str, Any]) -> Event:
-    """Put dotted names in their places; what is unknown is left out."""
-    places = {"": document}
-    for name, value in flat.items():
-        if value is None:
+def _grouped(fields: Mapping[str, Any]) -> Groups:
+    groups: Groups = {}
+    for name, value in fields.items():
+        group, leaf = _PLACES.get(name) or name.rpartition(".")[::2]
+        groups.setdefault(group, {})[leaf] = value
+    return groups
+
+
+def _leaves(names: Iterable[str]) -> dict[str, frozenset[str]]:
+    groups = _grouped(dict.fromkeys(names))
+    return {group: frozenset(fields) for group, fields in groups.items()}
+
+
+def _nested(document: Event, groups: Groups) -> Event:
+    """Put groups in their places; what is unknown is left out."""
+    for group, fields in groups.items():
+        if None in fields.values():
+            fields = {
+                leaf: value for leaf, value in fields.items() if value is not None
+            }
+        if not fields:
             continue
-        parents, leaf = _PLACES[name]
-        place = places.get(parents)
-        if place is None:
-            place = places[parents] = _place(document, parents)
-        place[leaf] = value
-    for name in _PROSE:
-        text = flat.get(name)
-        if text is not None:
-            parents, leaf = _PLACES[name]
-            places[parents][leaf] = without_secrets(text)
-    return document
-
-
-def _place(document: Event, parents: str) -> Event:
-    for parent in parents.split("."):
-        document = document.setdefault(parent, {})
+        prose = _PROSE.get(group)
+        if prose is not None and prose in fields:
+            fields = fields | {prose: without_secrets(fields[prose])}
+        *parents, name = _PATHS[group]
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        known = place.get(name)
+        place[name] = fields.copy() if known is None else known | fields
     return document
 
 
@@ -173,7 +208,7 @@ def nanoseconds(seconds: float) -> int:
 def time_text(seconds: float) -> str:
     """ISO 8601, UTC, milliseconds."""
     whole, milliseconds = divmod(round(seconds * 1e6) // 1000, 1000)
-    return f"{_second_text(whole)}.{milliseconds:03d}Z"
+    return f"{_second_text(whole)}.{milliseconds:03}Z"
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,7 @@
-"""Fields of journal events, made from jobs, results and failures."""
+"""Fields of journal events, made from jobs, results and failures.
+
+They come in the groups that the nested document has, which is what makes them cheap.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,51 @@ from urllib.parse import urlsplit
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, Job, Origin, ResultKind
-from dcmirror.core.journal_document import nanoseconds, time_text
+from dcmirror.core.journal_document import Groups, nanoseconds, time_text
 from dcmirror.core.journal_table import FIELDS
 
 _PHASE = "dcmirror.transfer.phases."
-_PHASES = {
-    name.removeprefix(_PHASE): name for name in FIELDS if name.startswith(_PHASE)
-} | {"queued": "dcmirror.transfer.queue_ms"}
+_PHASES = frozenset(
+    name.removeprefix(_PHASE) for name in FIELDS if name.startswith(_PHASE)
+)
 
 
-def job_fields(job: Job) -> dict[str, Any]:
+def merged(*parts: Groups) -> Groups:
+    """All groups; where two have a field, the later one's counts."""
+    whole: Groups = {}
+    for part in parts:
+        for group, fields in part.items():
+            known = whole.get(group)
+            whole[group] = fields if known is None else known | fields
+    return whole
+
+
+def job_fields(job: Job) -> Groups:
     """Which file it is, and where it came from."""
-    path = job.path
-    directory, _, name = path.rpartition("/")
     return {
-        "dcmirror.transfer.id": job.task,
-        "dcmirror.transfer.kind": job.kind.value,
-        "dcmirror.transfer.relative": job.relative,
-        "dcmirror.transfer.attempt": job.attempt,
-        "file.path": path,
-        "file.directory": directory or None,
-        "file.name": name,
-        "file.size": job.size,
-        "dcmirror.dcache.pnfsid": job.pnfsid,
-        "dcmirror.dcache.storage_class": job.storage_class,
-        "dcmirror.dcache.door": job.door,
-        "dcmirror.dcache.pool": job.pool,
-        **_url(job.url),
+        "dcmirror.transfer": {
+            "id": job.task,
+            "kind": job.kind.value,
+            "relative": job.relative,
+            "attempt": job.attempt,
+        },
+        "file": _file(job.path, job.size),
+        "dcmirror.dcache": {
+            "pnfsid": job.pnfsid,
+            "storage_class": job.storage_class,
+            "door": job.door,
+            "pool": job.pool,
+        },
+        "url": _url(job.url),
         **origin_fields(job.origin),
     }
+
+
+def _file(path: str | None, size: int | None) -> dict[str, Any]:
+    if path is None:
+        return {"size": size}
+    directory, _, name = path.rpartition("/")
+    return {"path": path, "directory": directory or "/", "name": name, "size": size}
 
 
 def _url(url: str) -> dict[str, Any]:
@@ -49,7 +68,7 @@ def _url(url: str) -> dict[str, Any]:
     if door is None:
         return {}
     path = "/" + path.partition("?")[0].partition("#")[0]
-    return {**door, "url.full": door["url.full"] + path, "url.path": path}
+    return {**door, "full": door["full"] + path, "path": path}
 
 
 @functools.lru_cache(maxsize=64)
@@ -65,89 +84,91 @@ def _door(scheme: str, place: str) -> dict[str, Any] | None:
     named = f"[{host}]" if ":" in host else host
     named = named if port is None else f"{named}:{port}"
     return {
-        "url.full": f"{scheme}://{named}",
-        "url.scheme": scheme,
-        "url.domain": host,
-        "url.port": port,
+        "full": f"{scheme}://{named}",
+        "scheme": scheme,
+        "domain": host,
+        "port": port,
     }
 
 
-def origin_fields(origin: Origin | None) -> dict[str, Any]:
+def origin_fields(origin: Origin | None) -> Groups:
     """The record that it came from."""
     if origin is None:
         return {}
     return {
-        "dcmirror.kafka.topic": origin.topic,
-        "dcmirror.kafka.partition": origin.partition,
-        "dcmirror.kafka.offset": origin.offset,
+        "dcmirror.kafka": {
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+        }
     }
 
 
 def record_fields(
     origin: Origin | None, task: str | None, event: StorageEvent | None
-) -> dict[str, Any]:
+) -> Groups:
     """A record that became no job, as far as it could be read."""
-    fields = origin_fields(origin) | {"dcmirror.transfer.id": task}
-    if event is None:
-        return fields
-    directory, _, name = (event.billing_path or "").rpartition("/")
-    return fields | {
-        "file.path": event.billing_path,
-        "file.directory": directory or None,
-        "file.name": name or None,
-        "file.size": event.file_size,
-        "dcmirror.dcache.pnfsid": event.pnfsid,
-        "dcmirror.dcache.storage_class": event.storage_info,
-        "dcmirror.dcache.event_type": event.msg_type,
-        "dcmirror.dcache.session": event.session,
-    }
+    fields = origin_fields(origin)
+    fields["dcmirror.transfer"] = {"id": task}
+    if event is not None:
+        fields["file"] = _file(event.billing_path, event.file_size)
+        fields["dcmirror.dcache"] = {
+            "pnfsid": event.pnfsid,
+            "storage_class": event.storage_info,
+            "event_type": event.msg_type,
+            "session": event.session,
+        }
+    return fields
 
 
-def failure_fields(failure: Failure) -> dict[str, Any]:
-    """What went wrong, and on whose side."""
-    expected, computed = failure.adler32_expected, failure.adler32_computed
-    fields: dict[str, Any] = classified_fields(failure.failure_class) | {
-        "error.message": failure.message,
-        "error.code": None if failure.curl_code is None else str(failure.curl_code),
+def failure_fields(failure: Failure, failure_class: FailureClass | None) -> Groups:
+    """What went wrong, and on whose side.
+
+    Args:
+        failure_class: what it became in the end: not-there-yet ends as gone.
+    """
+    blamed = failure_class or failure.failure_class
+    fields: Groups = {
+        "event": {"outcome": "failure"},
+        "error": {
+            "type": blamed.value,
+            "message": failure.message,
+            "code": None if failure.curl_code is None else str(failure.curl_code),
+        },
+        "dcmirror.transfer": {"error_scope": blamed.scope},
     }
     if failure.http_status is not None:
-        fields["http.response.status_code"] = failure.http_status
+        fields["http.response"] = {"status_code": failure.http_status}
     if failure.host is not None:
-        fields["source.address"] = failure.host
-    if expected is None and computed is None:
-        return fields
-    return fields | _checksum(expected, computed)
-
-
-def classified_fields(failure_class: FailureClass) -> dict[str, Any]:
-    """The class, and the side that it blames."""
-    return {
-        "error.type": failure_class.value,
-        "dcmirror.transfer.error_scope": failure_class.scope,
-    }
+        fields["source"] = {"address": failure.host}
+    expected, computed = failure.adler32_expected, failure.adler32_computed
+    if expected is not None or computed is not None:
+        fields["dcmirror.checksum"] = _checksum(expected, computed)
+    return fields
 
 
 def _checksum(expected: int | None, computed: int | None) -> dict[str, Any]:
     known = expected is not None and computed is not None
     return {
-        "dcmirror.checksum.algorithm": "adler32",
-        "dcmirror.checksum.expected": None if expected is None else f"{expected:08x}",
-        "dcmirror.checksum.actual": None if computed is None else f"{computed:08x}",
-        "dcmirror.checksum.match": expected == computed if known else None,
+        "algorithm": "adler32",
+        "expected": None if expected is None else f"{expected:08x}",
+        "actual": None if computed is None else f"{computed:08x}",
+        "match": expected == computed if known else None,
     }
 
 
-def copy_fields(job: Job, result: AttemptResult | None, at: float) -> dict[str, Any]:
+def copy_fields(job: Job, result: AttemptResult | None, at: float) -> Groups:
     """What a good outcome adds: the proved checksum, and how old the event is."""
-    fields: dict[str, Any] = {}
+    fields: Groups = {"event": {"outcome": "success"}}
     copy = result.copy if result else None
     if copy is not None:
-        fields["file.size"] = copy.size
+        fields["file"] = {"size": copy.size}
         if copy.adler32 is not None:
             proved = copy.adler32 if copy.verified else None
-            fields |= _checksum(proved, copy.adler32)
+            fields["dcmirror.checksum"] = _checksum(proved, copy.adler32)
     if job.event_time is not None:
-        fields["dcmirror.kafka.event_age_ms"] = _milliseconds(at - job.event_time)
+        age = _milliseconds(at - job.event_time)
+        fields["dcmirror.kafka"] = {"event_age_ms": age}
     return fields
 
 
@@ -167,32 +188,43 @@ def total_milliseconds(job: Job, at: float) -> int | None:
     return _milliseconds(at - job.accepted_at) if job.accepted_at else None
 
 
-def attempt_fields(result: AttemptResult | None, host: str) -> dict[str, Any]:
+def attempt_fields(result: AttemptResult | None, host: str) -> Groups:
     """How one attempt went."""
     if result is None:
         return {}
     began, ended = result.started_at, result.ended_at
     phases = result.phases
-    fields = {
-        "event.start": time_text(began),
-        "event.end": time_text(ended),
-        "event.duration": nanoseconds(max(ended - began, 0.0)),
-        "event.reason": result.reason,
-        "source.address": result.pool_host or result.door_host,
-        "destination.address": host,
-        "http.response.status_code": result.http_status,
-        "dcmirror.transfer.bytes": result.bytes_received,
-        "dcmirror.transfer.throughput_bps": _bits_per_second(result),
-        "dcmirror.transfer.requests": result.requests,
-        "dcmirror.transfer.connections": result.connections,
-        "dcmirror.transfer.state": result.kind.value,
+    return {
+        "event": {
+            "start": time_text(began),
+            "end": time_text(ended),
+            "duration": nanoseconds(max(ended - began, 0.0)),
+            "reason": result.reason,
+        },
+        "source": {"address": result.pool_host or result.door_host},
+        "destination": {"address": host},
+        "http.response": {"status_code": result.http_status},
+        "dcmirror.transfer": {
+            "bytes": result.bytes_received,
+            "throughput_bps": _bits_per_second(result),
+            "queue_ms": _number(phases.get("queued")),
+            "requests": result.requests,
+            "connections": result.connections,
+            "state": result.kind.value,
+        },
+        # A phase without a field is no reason to lose the event.
+        "dcmirror.transfer.phases": {
+            phase: _number(milliseconds)
+            for phase, milliseconds in phases.items()
+            if phase in _PHASES
+        },
     }
-    for phase, milliseconds in phases.items():
-        name = _PHASES.get(phase)
-        # A phase without a field, or without a number, is no reason to lose the event.
-        if name is not None and isfinite(milliseconds):
-            fields[name] = round(milliseconds, 3)
-    return fields
+
+
+def _number(milliseconds: float | None) -> float | None:
+    if milliseconds is None or not isfinite(milliseconds):
+        return None
+    return round(milliseconds, 3)
 
 
 def _bits_per_second(result: AttemptResult) -> int | None:

@@ -14,16 +14,16 @@ from dcmirror.core.jobs import AttemptResult, Job, Origin, Step
 from dcmirror.core.journal_document import (
     Event,
     EventMaker,
+    is_plain,
     render,
-    text_json,
     time_text,
 )
 from dcmirror.core.journal_fields import (
     attempt_fields,
-    classified_fields,
     copy_fields,
     failure_fields,
     job_fields,
+    merged,
     origin_fields,
     outcome_state,
     record_fields,
@@ -36,7 +36,7 @@ class TransferEvents(EventMaker):
 
     def upload_seen(self, at: float, job: Job) -> Event:
         """A record became a job."""
-        return self.make("upload-seen", at, f"upload {job.path}", job_fields(job))
+        return self.compose("upload-seen", at, f"upload {job.path}", job_fields(job))
 
     def event_skipped(
         self,
@@ -50,10 +50,10 @@ class TransferEvents(EventMaker):
     ) -> Event:
         """A record of ours that needs no copy."""
         fields = record_fields(origin, task, event)
-        fields |= {"event.reason": reason, "event.outcome": "success"}
+        fields["event"] = {"reason": reason, "outcome": "success"}
         path = event.billing_path if event else None
         message = f"skipped ({reason}) {path or ''}".rstrip()
-        return self.make("event-skipped", at, message, fields, event_id)
+        return self.compose("event-skipped", at, message, fields, event_id)
 
     def event_rejected(
         self,
@@ -65,12 +65,15 @@ class TransferEvents(EventMaker):
         event_id: str | None = None,
     ) -> Event:
         """A record that is garbage."""
-        fields = origin_fields(origin) | {
-            "event.reason": reason,
-            "event.outcome": "failure",
-            "dcmirror.kafka.excerpt": excerpt,
-        }
-        return self.make("event-rejected", at, f"rejected: {reason}", fields, event_id)
+        fields = merged(
+            origin_fields(origin),
+            {
+                "event": {"reason": reason, "outcome": "failure"},
+                "dcmirror.kafka": {"excerpt": excerpt},
+            },
+        )
+        message = f"rejected: {reason}"
+        return self.compose("event-rejected", at, message, fields, event_id)
 
     def transfer_step(self, step: Step) -> Event:
         """A line of a transfer's story."""
@@ -82,22 +85,22 @@ class TransferEvents(EventMaker):
 
     def step_line(self, step: Step) -> str:
         """The same, rendered: four for each small file, so it has a way of its own."""
-        head, log, tail = self._step_template
-        task, name = text_json(step.task), text_json(step.name)
-        text = text_json(without_secrets(step.text))
+        text = without_secrets(step.text)
+        if not is_plain(step.task + step.name + text):
+            return render(self.transfer_step(step))
+        head, middle, tail = self._step_template
         return (
-            f"{head}{time_text(step.at)}{log}{text}{tail}"
-            f'"dcmirror":{{"transfer":{{"id":{task},"step":{name}}}}}}}'
+            f"{head}{time_text(step.at)}{middle}{text}{tail}"
+            f'"dcmirror":{{"transfer":{{"id":"{step.task}","step":"{step.name}"}}}}}}'
         )
 
     @functools.cached_property
     def _step_template(self) -> tuple[str, str, str]:
         """What ``transfer_step`` renders around the time and the message."""
-        empty = self.make("transfer-step", 0.0, "", {})
-        whole = render(empty)
-        head, rest = whole.split(time_text(0.0))
-        log, tail = rest.split('"message":""')
-        return head, f'{log}"message":', tail[:-1] + ","
+        whole = render(self.make("transfer-step", 0.0, "", {}))
+        head, rest = whole.split(time_text(0.0), 1)
+        middle, tail = rest.split('"message":""', 1)
+        return head, f'{middle}"message":"', f'"{tail[:-1]},'
 
     def transfer_retry(
         self,
@@ -111,19 +114,19 @@ class TransferEvents(EventMaker):
         result: AttemptResult | None = None,
     ) -> Event:
         """An attempt failed; the next one is due after ``delay`` seconds."""
-        fields = (
-            job_fields(job)
-            | attempt_fields(result, self.host)
-            | failure_fields(failure)
-        )
-        fields |= {
-            "event.outcome": "failure",
-            "dcmirror.transfer.retry_in_ms": round(delay * 1000),
-            "dcmirror.transfer.charged": charged,
-            "dcmirror.transfer.attempts_max": attempts_max,
+        retry = {
+            "retry_in_ms": round(delay * 1000),
+            "charged": charged,
+            "attempts_max": attempts_max,
         }
+        fields = merged(
+            job_fields(job),
+            attempt_fields(result, self.host),
+            failure_fields(failure, None),
+            {"dcmirror.transfer": retry},
+        )
         message = f"attempt {job.attempt} failed, next in {delay:.1f} s: {job.path}"
-        return self.make("transfer-retry", at, message, fields)
+        return self.compose("transfer-retry", at, message, fields)
 
     def transfer_parked(
         self,
@@ -135,10 +138,13 @@ class TransferEvents(EventMaker):
         result: AttemptResult | None = None,
     ) -> Event:
         """An attempt came back uncharged: a hold, a stop, somebody else's part."""
-        fields = job_fields(job) | attempt_fields(result, self.host)
-        fields |= failure_fields(failure) if failure else {}
-        fields |= {"event.reason": reason}
-        return self.make("transfer-parked", at, f"{reason}: {job.path}", fields)
+        fields = merged(
+            job_fields(job),
+            attempt_fields(result, self.host),
+            failure_fields(failure, None) if failure else {},
+            {"event": {"reason": reason}},
+        )
+        return self.compose("transfer-parked", at, f"{reason}: {job.path}", fields)
 
     def transfer_finished(
         self,
@@ -153,20 +159,22 @@ class TransferEvents(EventMaker):
         event_id: str | None = None,
     ) -> Event:
         """The job's one outcome: failed with a failure, skipped, or mirrored."""
-        fields = job_fields(job) | attempt_fields(result, self.host)
-        fields |= (
-            copy_fields(job, result, at) if failure is None else failure_fields(failure)
-        )
-        if failure_class is not None:  # what it became: not-there-yet ends as gone
-            fields |= classified_fields(failure_class)
         state = outcome_state(result, failure, reason)
-        fields |= {
-            "event.outcome": "success" if failure is None else "failure",
-            "event.reason": reason or (result.reason if result else None),
-            "dcmirror.transfer.state": state,
-            "dcmirror.transfer.attempts_max": attempts_max,
-            "dcmirror.transfer.total_ms": total_milliseconds(job, at),
-        }
+        fields = merged(
+            job_fields(job),
+            attempt_fields(result, self.host),
+            copy_fields(job, result, at)
+            if failure is None
+            else failure_fields(failure, failure_class),
+            {
+                "event": {"reason": reason or (result.reason if result else None)},
+                "dcmirror.transfer": {
+                    "state": state,
+                    "attempts_max": attempts_max,
+                    "total_ms": total_milliseconds(job, at),
+                },
+            },
+        )
         level = "error" if failure is not None else None
         message = f"{state} {job.path}"
-        return self.make("transfer-finished", at, message, fields, event_id, level)
+        return self.compose("transfer-finished", at, message, fields, event_id, level)

@@ -219,7 +219,7 @@ def builders():
     return {
         name
         for name, _ in inspect.getmembers(JournalEvents, inspect.isfunction)
-        if not name.startswith("_") and name not in ("make", "step_line")
+        if not name.startswith("_") and name not in ("make", "compose", "step_line")
     }
 
 
