@@ -64,7 +64,7 @@ class ElasticStub:
     """Takes documents; ``faults`` happen one after another, each to one request.
 
     ``rule`` decides for each document that is not there yet: a status and type, or
-    None to take it.
+    None to take it; ``refuses`` whole requests as unreadable.
     """
 
     def __init__(self, *, max_bytes: int = 100 << 20, keeps: bool = True) -> None:
@@ -77,6 +77,7 @@ class ElasticStub:
         self.key: str | None = None
         self.has_template = True
         self.knows_require = True
+        self.refuses: Callable[[Bulk], bool] = lambda _: False
         self.rule: Callable[[bytes], tuple[int, str] | None] = lambda _: None
         self.lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -186,6 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.bulks.append(bulk)
             del self.owner.bulks[:-1000]
             fault = self.owner.faults.popleft() if self.owner.faults else Fault()
+        if self.owner.refuses(bulk):
+            fault = error(400, "x_content_parse_exception")
         time.sleep(fault.delay)
         items = self.owner.take(bulk, fault) if fault.takes else []
         body = fault.body
