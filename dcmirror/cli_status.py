@@ -27,7 +27,7 @@ from dcmirror.core.verdict import Limits, StatusVerdict
 )
 @click.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # we say better why not
     metavar="DIRECTORY",
     help="Look into this state directory; no configuration is read.",
 )

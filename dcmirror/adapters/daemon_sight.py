@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import time
 from contextlib import suppress
@@ -98,11 +99,16 @@ def _cannot_see(state: Path, exc: Exception) -> str:
     why = (exc.strerror if isinstance(exc, OSError) else str(exc)) or str(exc)
     hint = ""
     if isinstance(exc, PermissionError):
-        owner = ""
-        with suppress(OSError):
-            owner = f" {os.stat(state).st_uid}"
-        hint = f"; ask as its owner{owner} or a member of its group"
+        hint = f"; ask as {_owner(state)} or a member of its group"
     return f"{shown(str(state))}: {why}{hint}"
+
+
+def _owner(path: Path) -> str:
+    uid = "its owner"
+    with suppress(OSError, KeyError):
+        uid = str(os.stat(path).st_uid)
+        return pwd.getpwuid(int(uid)).pw_name
+    return uid
 
 
 def _process_state(held: Held | None) -> str:
