@@ -19,9 +19,17 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 def run_dcmirror(
-    source: Source, files: FileSet, parallel: int, destination: Path, sync: str
+    source: Source,
+    files: FileSet,
+    parallel: int,
+    destination: Path,
+    sync: str,
+    elasticsearch: str = "",
 ) -> tuple[Run, Taken]:
-    """The engine as a daemon of its own; verified, marked, renamed, in the books."""
+    """The engine as a daemon of its own; verified, marked, renamed, in the books.
+
+    Its logger ships to the address ``elasticsearch``, whether somebody listens or not.
+    """
     # on a local disk even if the mirror is in memory: the books belong there
     state = Path(tempfile.mkdtemp(prefix="state-", dir=_disk()))
     order = Order(
@@ -33,6 +41,7 @@ def run_dcmirror(
         destination=str(destination),
         state=str(state),
         sync=sync,
+        elasticsearch=elasticsearch,
     )
     done = subprocess.run(
         [sys.executable, "-m", "bench.engine_run", json.dumps(asdict(order))],

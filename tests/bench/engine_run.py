@@ -28,6 +28,7 @@ from dcmirror.processes.supervisor import Supervisor
 from dcmirror.settings import (
     DCache,
     Destination,
+    Elasticsearch,
     Kafka,
     Local,
     Log,
@@ -53,6 +54,7 @@ class Order:
     destination: str
     state: str
     sync: str
+    elasticsearch: str = ""
 
     @property
     def files(self) -> FileSet:
@@ -179,6 +181,10 @@ def settings_of(order: Order) -> Settings:
         destination=Destination(sync=order.sync),
         state=State(directory=Path(order.state)),
         log=Log(file=Path(order.state) / "dcmirror.log"),
+        elasticsearch=Elasticsearch(
+            urls=(order.elasticsearch,) if order.elasticsearch else (),
+            namespace="bench",
+        ),
     )
 
 

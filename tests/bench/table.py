@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import streams
+from bench import event_log, streams
 from bench.contenders import check, run_curl, run_dcmirror
 from bench.measuring import GIB, MIB, Run, median, prewarm
 from bench.sources import FileSet, Source, source_of, write
@@ -84,6 +84,16 @@ def measure(options: argparse.Namespace, work: Path, source: Source) -> None:
             print(streams.latency(source, work, 20 if options.quick else 200))
         except Unavailable as exc:
             print(f"latency not measured: {exc}")
+    if not options.only or {"elastic", "shipping"} & set(options.only):
+        event_log.measure(
+            source,
+            work,
+            is_quick=options.quick,
+            rounds=options.rounds or (1 if options.quick else 5),
+            sync=options.sync,
+            has_rates=not options.only or "elastic" in options.only,
+            has_shipping=not options.only or "shipping" in options.only,
+        )
 
 
 def compare(options: argparse.Namespace, work: Path, source: Source) -> None:
@@ -205,6 +215,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--at-once", nargs="+", type=int, choices=(1, 10))
     parser.add_argument("--disk", default="/var/tmp", help="a directory on disk")
     parser.add_argument(
-        "--only", nargs="+", choices=("copies", "memory", "filter", "latency")
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        choices=("copies", "memory", "filter", "latency", "elastic", "shipping"),
+        help="copies: dcmirror beside curl; memory: whether it grows; filter: events "
+        "judged; latency: event to file; elastic: copies with Elasticsearch up and "
+        "down; shipping: events that reach it, and their CPU in the logger",
     )
     return parser.parse_args()

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.answering import answering
 from bench.contenders import check, run_curl, run_dcmirror
+from bench.event_log import rates
+from bench.shipping import ship
 from bench.sources import FileSet, source_of, write
 from bench.streams import filter_rate
 
@@ -41,3 +44,27 @@ def test_the_filter_judges_every_event() -> None:
 
     assert "400 events" in text
     assert "5 % ours" in text
+
+
+def test_the_logger_is_timed_over_every_event(tmp_path: Path) -> None:
+    with answering() as url:
+        took = ship(url, tmp_path, 40)
+
+    assert took.events == 240
+    assert took.size > took.events * 400
+    assert took.per_second > 0
+    assert took.cpu_seconds >= 0
+
+
+def test_copies_are_timed_with_a_server_and_with_none(
+    nginx: Nginx, tmp_path: Path
+) -> None:
+    files = FileSet("told", 20, 2000)
+    source = source_of(nginx, tmp_path)
+    (tmp_path / "data").symlink_to(nginx.data)
+    with answering() as url:
+        text = rates(source, tmp_path, files, {"answers": url}, 1, "group")
+
+    assert ["none", "answers", "down"] == [
+        line.partition("Elasticsearch: ")[2].split()[0] for line in text.splitlines()
+    ]
