@@ -95,9 +95,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "elastic setup": (
         "dcmirror elastic setup --dry-run",
-        "dcmirror elastic setup --user elastic --keep-days 730",
-        "dcmirror elastic setup --url https://elastic.example.org:9200 "
-        "--api-key-file admin.key",
+        "dcmirror elastic setup --user elastic --kibana https://kibana.example.org",
+        "dcmirror elastic setup --user elastic --no-kibana "
+        "--make-api-key /etc/dcmirror/elastic_api_key",
+        "dcmirror elastic setup --api-key-file admin.key --keep-days 730",
     ),
     "report": (
         "dcmirror report --since 7d",

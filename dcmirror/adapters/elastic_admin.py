@@ -21,6 +21,8 @@ from dcmirror.settings import Elasticsearch
 
 _OLDEST = ".".join(map(str, templates.OLDEST))
 _FLOOD = "index.blocks.read_only_allow_delete"
+_NO_SECURITY = "no handler found"
+_REPEATABLE = ("GET", "PUT")
 _WRONG_CA = "certificate verify failed"
 
 
@@ -50,6 +52,7 @@ class ElasticAdmin:
     def __init__(self, settings: Elasticsearch, environ: Mapping[str, str]) -> None:
         self._client = connect(settings, environ=environ)
         self.where = ", ".join(settings.urls)
+        self._others = len(settings.urls) - 1
 
     def close(self) -> None:
         self._client.close()
@@ -61,6 +64,13 @@ class ElasticAdmin:
             ElasticUnreachableError: no server answers, or it is not who it should be.
             ElasticRefusedError: it answered, with an error.
         """
+        for _ in range(self._others if request.method in _REPEATABLE else 0):
+            # The client has marked the address that failed, and asks another one.
+            with contextlib.suppress(ElasticUnreachableError):
+                return self._ask(request)
+        return self._ask(request)
+
+    def _ask(self, request: Request) -> Any:
         with self._explained():
             return self._client.ask(request.method, f"/{request.path}", request.body)
 
@@ -164,15 +174,34 @@ class ElasticAdmin:
             if entry["settings"].get(_FLOOD) == "true"
         ]
 
-    def lacking(self, namespace: str) -> list[str]:
-        """Privileges that we would need to ship, and do not have."""
-        answer = self.ask(templates.may_write(namespace))
+    def lacking(self, namespace: str) -> list[str] | None:
+        """Privileges that we need to ship and do not have; None: nobody needs any."""
+        try:
+            answer = self.ask(templates.may_write(namespace))
+        except ElasticRefusedError as refusal:
+            if _NO_SECURITY in refusal.reason:
+                return None
+            raise
         return [
             f"{privilege} on {stream}"
             for stream, rights in answer["index"].items()
             for privilege, is_granted in rights.items()
             if not is_granted
         ]
+
+    def key_expiry(self) -> float | None:
+        """When the API key that we use expires, in seconds since the epoch.
+
+        A key may look at itself, and at no other, without any privilege.
+        """
+        with contextlib.suppress(ElasticRefusedError):
+            who = self.ask(Request("GET", "_security/_authenticate"))
+            key_id = who.get("api_key", {}).get("id")
+            if key_id is not None:
+                found = self.ask(Request("GET", f"_security/api_key?id={key_id}"))
+                expiration = found["api_keys"][0].get("expiration")
+                return None if expiration is None else expiration / 1000
+        return None
 
     def make_api_key(self, name: str, days: int | None) -> tuple[str, str]:
         """A key that can only add events: its id, and itself."""
@@ -182,6 +211,11 @@ class ElasticAdmin:
             if "derived api keys" in refusal.reason.lower():
                 raise ElasticError(
                     "an API key cannot make another one with rights: give --user"
+                ) from refusal
+            if _NO_SECURITY in refusal.reason:
+                raise ElasticError(
+                    f"Elasticsearch at {self.where} has its security off: "
+                    "it has no API keys, and everybody may write there"
                 ) from refusal
             raise
         return answer["id"], answer["encoded"]

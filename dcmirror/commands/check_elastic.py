@@ -6,6 +6,7 @@ What is not well is a warning, for the person who will miss the events later.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 from dcmirror import __version__
 from dcmirror.adapters.elastic_admin import ElasticAdmin
 from dcmirror.adapters.elastic_client import ElasticRefusedError
-from dcmirror.commands.check_report import Finding, ok, warn
+from dcmirror.commands.check_report import Finding, duration, ok, warn
 from dcmirror.core.elastic_plan import Choices, plan, rivals
 from dcmirror.errors import ElasticError
 from dcmirror.settings import Elasticsearch
@@ -22,7 +23,9 @@ _SERVER = "Elasticsearch"
 _RIGHTS = "Elasticsearch rights"
 _TEMPLATES = "Elasticsearch templates"
 _SPACE = "Elasticsearch space"
+_NEW_KEY = "make a key: `dcmirror elastic setup --make-api-key FILE`"
 _SETUP = "run `dcmirror elastic setup`"
+_SOON = 14 * 86400.0
 _MEANWHILE = "the journal keeps the events meanwhile"
 
 
@@ -36,7 +39,7 @@ def check_elastic(
     try:
         with closing(ElasticAdmin(settings, environ)) as admin:
             yield _check_server(admin)
-            yield _check_rights(admin, settings.namespace)
+            yield _check_rights(admin, settings.namespace, time.time())
             yield from _check_templates(admin, settings.namespace)
             yield from _check_space(admin)
     except ElasticError as error:
@@ -53,17 +56,19 @@ def _check_server(admin: ElasticAdmin) -> Finding:
     return ok(_SERVER, f"{server.title} at {admin.where}")
 
 
-def _check_rights(admin: ElasticAdmin, namespace: str) -> Finding:
-    try:
-        lacking = admin.lacking(namespace)
-    except ElasticRefusedError as refusal:
-        if refusal.status == 401:
-            raise
+def _check_rights(admin: ElasticAdmin, namespace: str, now: float) -> Finding:
+    lacking = admin.lacking(namespace)
+    if lacking is None:
         return ok(_RIGHTS, "everybody may write there: its security is off")
     if lacking:
-        remedy = "make a key: `dcmirror elastic setup --make-api-key FILE`"
-        return warn(_RIGHTS, f"we lack {', '.join(lacking)}", remedy)
-    return ok(_RIGHTS, "we may add events")
+        return warn(_RIGHTS, f"we lack {', '.join(lacking)}", _NEW_KEY)
+    expiry = admin.key_expiry()
+    if expiry is None:
+        return ok(_RIGHTS, "we may add events")
+    left = f"the key is good for {duration(expiry - now)}"
+    if expiry - now < _SOON:
+        return warn(_RIGHTS, f"we may add events, but {left} only", _NEW_KEY)
+    return ok(_RIGHTS, f"we may add events; {left}")
 
 
 def _check_templates(admin: ElasticAdmin, namespace: str) -> Iterator[Finding]:

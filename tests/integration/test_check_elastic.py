@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,50 @@ def test_a_key_file_that_is_missing_is_a_warning(tmp_path: Path) -> None:
     assert f"{tmp_path}/none: cannot read the credential" in bad(found)
 
 
+def expiring(server: AnsweringServer, seconds: float) -> None:
+    who = {"authentication_type": "api_key", "api_key": {"id": "abc", "name": "k"}}
+    key = {"id": "abc", "expiration": round((time.time() + seconds) * 1000)}
+    server.answers["GET /_security/_authenticate"] = Answer(200, who)
+    server.answers["GET /_security/api_key?id=abc"] = Answer(200, {"api_keys": [key]})
+
+
+def test_a_key_that_expires_soon_is_a_warning() -> None:
+    with AnsweringServer(good_answers()) as server:
+        expiring(server, 3 * 86400 + 7300)
+
+        assert bad(findings(server)) == (
+            "WARN  Elasticsearch rights: we may add events, but the key is good for "
+            "3 d 2 h only; make a key: `dcmirror elastic setup --make-api-key FILE`"
+        )
+
+
+def test_a_key_that_is_good_for_long_says_for_how_long() -> None:
+    with AnsweringServer(good_answers()) as server:
+        expiring(server, 90 * 86400 + 60)
+
+        assert "the key is good for 90 d 0 h" in lines(findings(server))[1]
+
+
+def test_a_server_without_security_needs_no_rights() -> None:
+    answers = good_answers()
+    reason = "no handler found for uri [/_security/user/_has_privileges]"
+    answers[RIGHTS] = Answer(400, {"error": reason})
+    with AnsweringServer(answers) as server:
+        assert lines(findings(server))[1] == (
+            "OK    Elasticsearch rights: everybody may write there: its security is off"
+        )
+
+
+def test_one_address_of_two_that_is_down_is_no_warning() -> None:
+    with AnsweringServer(good_answers()) as server, closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        settings = Elasticsearch(urls=(dead, server.url))
+        found = list(check_elastic(settings, {}, 3.0))
+
+    assert [each.result for each in found] == [Result.OK] * 3
+
+
 def test_what_we_may_not_do_is_named_with_the_remedy() -> None:
     answers = good_answers()
     answers[RIGHTS] = rights(auto_configure=True, create_doc=False)
@@ -198,7 +243,8 @@ def test_setup_satisfies_check_on_a_real_server(
     server.ask("DELETE", "_index_template/logs-dcmirror")
     admin = {"username": server.user, "password_file": password}
     who = ["--url", server.url, "--user", server.user, "--ca-certs", str(server.ca)]
-    arguments = [*who, "--password-file", str(password), "--make-api-key", str(key)]
+    new_key = ["--make-api-key", str(key), "--key-days", "90"]
+    arguments = [*who, "--password-file", str(password), *new_key]
     before = findings(server.url, ca_certs=server.ca, **admin)
     ended = cli.run(["elastic", "setup", *arguments, "--no-kibana"])
     after = findings(server.url, ca_certs=server.ca, **admin)
@@ -207,6 +253,7 @@ def test_setup_satisfies_check_on_a_real_server(
     assert ended == 0
     assert "(missing)" in bad(before)
     assert {each.result for each in (*after, *daemon)} == {Result.OK}
+    assert "the key is good for 89 d 23 h" in daemon[1].text
     assert [each.name for each in daemon] == [each.name for each in after]
 
 

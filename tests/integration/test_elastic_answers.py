@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import errno
+import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -248,6 +253,66 @@ def test_a_key_of_a_key_is_explained(
         run, "--url", server.url, "--make-api-key", key
     )
     assert not key.exists()
+
+
+def test_without_security_there_are_no_keys(
+    server: AnsweringServer, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    reason = "no handler found for uri [/_security/api_key] and method [POST]"
+    server.answers["POST /_security/api_key"] = Answer(400, {"error": reason})
+    key = tmp_path / "key"
+
+    assert "has its security off" in refusal(
+        run, "--url", server.url, "--make-api-key", key
+    )
+    assert not key.exists()
+
+
+def test_a_key_whose_file_cannot_be_written_is_withdrawn(
+    server: AnsweringServer,
+    run: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = {"id": "abc", "encoded": "c2VjcmV0"}
+    server.answers["POST /_security/api_key"] = Answer(200, made)
+    server.answers["DELETE /_security/api_key"] = DONE
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dcmirror.adapters.key_file.write_all", full)
+    key = tmp_path / "key"
+    status, _, err = run("--url", server.url, "--make-api-key", key)
+
+    assert (status, err) == (4, f"dcmirror: {key}: No space left on device\n")
+    assert server.changes[-1] == "DELETE /_security/api_key"
+    assert json.loads(server.asked[-1].body) == {"ids": ["abc"]}
+    assert not key.exists()
+
+
+def test_a_password_is_taken_from_a_file_the_environment_or_a_terminal(
+    server: AnsweringServer,
+    run: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("of-file\n")
+    ask = ("--url", server.url, "--no-kibana", "--user", "u", "--dry-run")
+    run(*ask, "--password-file", file)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "of-terminal")
+    run(*ask)
+    monkeypatch.setenv("DCMIRROR_ELASTICSEARCH_PASSWORD", "of-environment")
+    run(*ask)
+    sent = [a.headers["authorization"] for a in server.asked if a.path == "/"]
+
+    assert [base64.b64decode(each.removeprefix("Basic ")) for each in sent] == [
+        b"u:of-file",
+        b"u:of-terminal",
+        b"u:of-environment",
+    ]
 
 
 def test_a_file_that_exists_is_never_overwritten_by_a_key(
