@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcmirror.core.journal_values import Value
+from dcmirror.core.journal_values import VALUES, Value
 
 TRANSFER = "dcmirror.transfer"
 HEALTH = "dcmirror.health"
@@ -145,13 +145,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.spool.dead_letters": ("long", "Lines that were refused for good."),
     "dcmirror.spool.dropped": ("long", "Journal lines lost since the start."),
     **{
-        f"dcmirror.spool.dropped_by_kind.{value.kind}": ("long", f"Of them: {doc}")
-        for value, doc in {
-            Value.PROGRESS: "how far a transfer is.",
-            Value.STARTED: "uploads seen and steps of transfers.",
-            Value.DETAIL: "retries, holds, children, health.",
-            Value.OUTCOME: "outcomes of records and jobs.",
-        }.items()
+        f"dcmirror.spool.dropped_by_kind.{value.kind}": ("long", f"Of them: {doc}.")
+        for value, doc in VALUES.items()
     },
 }
 
@@ -206,11 +201,9 @@ ATTEMPT = (
     _below("dcmirror.transfer.phases.")
     | _below("dcmirror.checksum.")
     | _group("dcmirror.transfer.", "bytes", "throughput_bps", "queue_ms", "state")
-    | _group("dcmirror.transfer.", "requests", "connections", "attempts_max")
-    | _group("dcmirror.transfer.", "total_ms")
+    | _group("dcmirror.transfer.", "requests", "connections")
     | _group("event.", "duration", "start", "end", "outcome", "reason")
     | {"source.address", "destination.address", "http.response.status_code"}
-    | {"dcmirror.kafka.event_age_ms"}
 )
 _RECORD = (
     ORIGIN
@@ -278,7 +271,7 @@ ACTIONS: dict[str, Action] = {
         JOB
         | ATTEMPT
         | FAILURE
-        | _group("dcmirror.transfer.", "retry_in_ms", "charged"),
+        | _group("dcmirror.transfer.", "retry_in_ms", "charged", "attempts_max"),
         level="warning",
         type="error",
     ),
@@ -288,7 +281,11 @@ ACTIONS: dict[str, Action] = {
     ),
     "transfer-finished": Action(
         "A job ended: mirrored, skipped or failed. One for each job.",
-        JOB | ATTEMPT | FAILURE,
+        JOB
+        | ATTEMPT
+        | FAILURE
+        | _group("dcmirror.transfer.", "attempts_max", "total_ms")
+        | {"dcmirror.kafka.event_age_ms"},
         Value.OUTCOME,
         type="creation",
     ),
@@ -328,7 +325,8 @@ ACTIONS: dict[str, Action] = {
     ),
     "watch-stopped": _daemon(
         "The daemon ends.",
-        frozenset({"event.reason"}) | _below("dcmirror.counts."),
+        _group("dcmirror.counts.", "mirrored", "skipped", "failed", "retried")
+        | {"event.reason"},
         value=Value.OUTCOME,
         type="end",
     ),

@@ -14,10 +14,10 @@ from enum import Enum, IntEnum
 class Value(IntEnum):
     """What an event is worth; the least valuable are dropped first."""
 
-    PROGRESS = 0  # how far a running transfer is
-    STARTED = 1  # that something began, or reached a step
-    DETAIL = 2  # retries, holds, children, health
-    OUTCOME = 3  # what became of a record or a job, and what was lost
+    PROGRESS = 0
+    STARTED = 1
+    DETAIL = 2
+    OUTCOME = 3
 
     @property
     def kind(self) -> str:
@@ -26,6 +26,14 @@ class Value(IntEnum):
 
 
 _KINDS = {value: value.name.lower() for value in Value}
+
+#: What belongs to each, for people.
+VALUES = {
+    Value.PROGRESS: "how far a running transfer is",
+    Value.STARTED: "that something began, or reached a step",
+    Value.DETAIL: "retries, holds, children, health",
+    Value.OUTCOME: "what became of a record or a job, and what was lost",
+}
 
 
 class Lane(Enum):

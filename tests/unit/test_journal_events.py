@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
+from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
@@ -251,6 +255,104 @@ def test_every_action_of_the_table_has_a_builder():
     emitted |= {EVENTS.intake_trouble(AT, "")["event"]["action"]}
 
     assert emitted == ACTIONS.keys()
+
+
+def test_every_field_of_every_action_is_emitted_by_some_builder():
+    """Full input fills all that the table promises; nothing there is a dead letter."""
+    documents = [call(name, FULL[name]) for name in FULL]
+    documents += [
+        EVENTS.intake_trouble(AT, ""),
+        EVENTS.transfer_finished(AT, job(), result(), event_id="e"),
+    ]
+    emitted = {}
+    for document in documents:
+        found = flat(document)
+        emitted.setdefault(found["event.action"], set()).update(found)
+    unused = {
+        name: sorted(action.fields - emitted[name]) for name, action in ACTIONS.items()
+    }
+
+    assert {name: fields for name, fields in unused.items() if fields} == {}
+
+
+#: What a value of each type looks like in JSON; each may come as a list of them too.
+TYPES = {
+    "long": lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    "float": lambda value: type(value) in (int, float) and math.isfinite(value),
+    "boolean": lambda value: type(value) is bool,
+    "date": lambda value: datetime.fromisoformat(value).tzinfo is not None,
+    "keyword": lambda value: type(value) is str,
+    "constant_keyword": lambda value: type(value) is str,
+    "match_only_text": lambda value: type(value) is str,
+}
+
+
+@pytest.mark.parametrize("name", sorted(FULL))
+def test_a_rendered_event_has_the_types_that_the_table_says(name):
+    found = flat(json.loads(render(call(name, FULL[name]))))
+    wrong = {
+        field: value
+        for field, value in found.items()
+        for one in (value if isinstance(value, list) else [value])
+        if not TYPES[FIELDS[field][0]](one)
+    }
+
+    assert wrong == {}
+    assert {kind for kind, _ in FIELDS.values()} == TYPES.keys()
+
+
+TEXT = st.text(st.characters(), max_size=40) | st.sampled_from(
+    [
+        "a\n2026/01/01 00:00:00 [COPY_OVER] forged",
+        "\x1b[2K\x1b]0;title\x07",
+        "\u202egpj.exe\u2066\u2028\u2029\ufeff",
+        "\ud800\udcff",
+        '"},"crc":"00000000"}',
+        "\x7f\x9b\x85\0",
+        "\U0001f600",
+        "x" * 9000,
+    ]
+)
+TIMES = st.floats(0, 4e9)
+
+
+@given(st.builds(Step, task=TEXT, name=TEXT, at=TIMES, text=TEXT))
+def test_a_step_is_the_same_by_its_template_and_by_the_table(step):
+    line = EVENTS.step_line(step)
+
+    assert json.loads(line) == json.loads(render(EVENTS.transfer_step(step)))
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_a_writer_with_odd_names_spoils_no_template():
+    odd = Writer('h"\\\n', 1, '"message":""', "1970-01-01T00:00:00.000Z", "é")
+    events = JournalEvents(odd)
+    step = Step(TASK, "copy_init", AT, "begin")
+
+    document = json.loads(events.step_line(step))
+    assert document == json.loads(render(events.transfer_step(step)))
+
+
+def test_the_namespace_is_the_one_that_is_set():
+    writer = Writer("dtn1", 1, "dcmirror watch", "1", "main", namespace="lsst")
+    event = JournalEvents(writer).note(AT, "x")
+
+    assert event["data_stream"] == {
+        "type": "logs",
+        "dataset": "dcmirror.health",
+        "namespace": "lsst",
+    }
+
+
+def test_one_event_does_not_change_another():
+    """Documents share what is the same in all of them."""
+    first = EVENTS.transfer_finished(AT, job(), result(), event_id="e-1")
+    before = render(first)
+    EVENTS.transfer_finished(AT + 1, job(task="other"), None, reason="joined")
+    EVENTS.hold_ended(AT, "door", "d:1", "refused", 3.0)
+
+    assert render(first) == before
 
 
 def test_the_table_is_consistent():
