@@ -12,11 +12,11 @@ from typing import Any
 
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.holds import HoldKind
+from dcmirror.core.journal_values import Value as Worth
+from dcmirror.core.verdict import Limits
 
-#: A status that is older belongs to a daemon that is stuck: it is written each second.
-STALE_SECONDS = 10.0
-#: A worker beats each second.
-SILENT_SECONDS = 15.0
+#: The thresholds of ``dcmirror status``, so that both say the same.
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Look:
     @property
     def is_up(self) -> bool:
         """Whether the daemon's loop runs."""
-        fresh = self.age is not None and self.age < STALE_SECONDS
+        fresh = self.age is not None and self.age <= _LIMITS.stuck
         return fresh and self.status.get("ended") is None
 
 
@@ -193,7 +193,7 @@ def workers(look: Look) -> Iterator[Sample]:
 def _state_of(worker: Mapping[str, Any]) -> str:
     if not worker.get("ready"):
         return "starting"
-    is_late = worker.get("beat_age", 0.0) > SILENT_SECONDS
+    is_late = worker.get("beat_age", 0.0) > _LIMITS.worker_silence
     return "silent" if is_late and not worker.get("publishing") else "ready"
 
 
@@ -240,13 +240,9 @@ def queue_age(look: Look) -> Iterator[Sample]:
 
 
 def journal_drops(look: Look) -> Iterator[Sample]:
-    """Dropped events by kind, or all of them where kinds are not told."""
-    journal = look.status.get("journal") or {}
-    kinds = journal.get("dropped_by_kind")
-    if kinds:
-        yield from _counts(kinds)
-    elif "dropped" in journal:
-        yield ("any",), float(journal["dropped"])
+    """Dropped events by kind; 0 for those that never were, so that rates begin."""
+    if isinstance(kinds := _at(look.status, ("journal", "dropped_by_kind")), Mapping):
+        yield from _counts({worth.kind: 0 for worth in Worth} | dict(kinds))
 
 
 def _at(tree: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

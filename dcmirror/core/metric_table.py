@@ -64,7 +64,8 @@ _FILES = (
     _counter(
         "files",
         "Files by outcome (mirrored, adopted, failed, skipped); the reason is a "
-        "failure class or why it was skipped.",
+        "failure class, or why a record was skipped: a door's record that joined its "
+        "pool's is one.",
         read.files,
         "outcome",
         "reason",
@@ -240,13 +241,14 @@ _JOURNAL = (
     ),
     _counter(
         "journal_dropped_events",
-        "Events that the journal could not take, by kind.",
+        "Events that the journal gave up, by kind (progress, started, detail, "
+        "outcome).",
         read.journal_drops,
         "kind",
     ),
     _gauge(
         "journal_trouble",
-        "1 while the journal cannot be written.",
+        "1 while the journal does not take everything.",
         read.has_trouble("journal", "trouble"),
     ),
     _gauge(
