@@ -22,6 +22,7 @@ from dcmirror.core.paths import PathMap
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom, assemble
 from dcmirror.processes.credential_watch import CredentialWatch
+from dcmirror.processes.outbox import write_outboxes
 from dcmirror.processes.rows_feed import RowsFeed
 from dcmirror.processes.status import StatusBoard
 from dcmirror.processes.supervisor import Supervisor
@@ -122,7 +123,7 @@ def _run(
             drain_seconds=settings.pipeline.drain_seconds,
         )
         supervisor.listen()
-        room.engine.settler.write_outbox_of_last_run()
+        write_outboxes(room.engine.settler, state, "replay")
         room.engine.story.started(settings)
         hooks.every_second(time.monotonic(), time.time())
         with board.until_the_end():

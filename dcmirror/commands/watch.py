@@ -17,6 +17,8 @@ from dcmirror.adapters.state_directory import (
     prepare,
     resolve,
 )
+from dcmirror.core.entries import State
+from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.assembly import (
@@ -29,8 +31,10 @@ from dcmirror.processes.assembly import (
 from dcmirror.processes.credential_watch import CredentialWatch
 from dcmirror.processes.intake import Intake
 from dcmirror.processes.kafka_feed import KafkaFeed
+from dcmirror.processes.outbox import write_outboxes
 from dcmirror.processes.reception import Reception
 from dcmirror.processes.status import StatusBoard
+from dcmirror.processes.status_parts import age_of
 from dcmirror.processes.supervisor import Supervisor
 from dcmirror.settings import Settings
 
@@ -114,7 +118,7 @@ def _run(
         drain_seconds=settings.pipeline.drain_seconds,
     )
     supervisor.listen()
-    engine.settler.write_outbox_of_last_run()
+    write_outboxes(engine.settler, state, "watch")
     engine.story.started(settings)
     hooks.every_second(time.monotonic(), time.time())
     feed.start()
@@ -167,7 +171,23 @@ class WatchHooks:
                 self._settings.kafka.topic,
                 holds=len(engine.holds.all()),
                 credential_left=self._credential.seconds_left(wall),
+                state=self._state(wall),
             )
+
+    def _state(self, wall: float) -> DaemonState:
+        """What else a sample of health says."""
+        engine = self._room.engine
+        oldest = age_of(engine.dispatcher.next_ready(), wall)
+        return DaemonState(
+            held=engine.dispatcher.count(State.HELD),
+            # Not unknown but nothing: whoever asks for the last value gets this one.
+            oldest_age_s=oldest or 0.0,
+            restarts=self._room.fleet.restarts,
+            holds=tuple(str(hold.key) for hold in engine.holds.all()),
+            free_bytes=engine.free_bytes,
+            reserved_bytes=engine.reserved_bytes(),
+            min_free_bytes=engine.min_free,
+        )
 
     def reload(self) -> None:
         """HUP: filters, log and limits at once; the rest asks for a restart."""
