@@ -16,12 +16,14 @@ from dcmirror.adapters.catalogue_reading import CatalogueReader
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.journal_scan import JournalScan
 from dcmirror.adapters.state_directory import instance_name, resolve
+from dcmirror.adapters.whole_file import write_whole
 from dcmirror.commands.report_screen import show
 from dcmirror.core.failed_rows import FailedRow, NotOursError
 from dcmirror.core.paths import PathMap
 from dcmirror.core.report import ACTIONS, Query, Report
 from dcmirror.core.report_document import as_csv, as_json
 from dcmirror.core.report_groups import Zone, utc
+from dcmirror.core.report_page import page
 from dcmirror.core.report_tables import By, Heading
 from dcmirror.errors import BooksError, DirectoryError, ExitStatus
 from dcmirror.settings import Settings
@@ -85,13 +87,22 @@ def report(options: ReportOptions) -> ExitStatus:
         top=options.top,
         meanings=options.meanings,
     )
+    if options.html is not None:
+        _write_page(options, page(gathered, heading))
     if options.form is Form.JSON:
         print(as_json(gathered, heading))
     elif options.form is Form.CSV:
         print(as_csv(gathered, heading), end="")
-    else:
+    elif options.html is None:
         show(gathered, heading, sys.stdout)
     return ExitStatus.DONE
+
+
+def _write_page(options: ReportOptions, text: str) -> None:
+    assert options.html is not None
+    write_whole(options.html, text)
+    if options.verbosity >= 0:
+        print(f"dcmirror: wrote {options.html}", file=sys.stderr)
 
 
 def gather(options: ReportOptions, state: Path) -> Report:

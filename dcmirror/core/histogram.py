@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 ACCURACY = 0.01
 
-# A microsecond to a million years, a bit per second to an exabit: nothing is outside.
-_SMALLEST, _LARGEST = 1e-6, 1e18
+# Beyond these, values count as zero, or as the largest: nobody's file takes so long.
+_SMALLEST, _LARGEST = 1e-9, 1e18
 
 _LOG_GROWTH = math.log((1 + ACCURACY) / (1 - ACCURACY))
 _PER_LOG = 1 / _LOG_GROWTH
+# Makes every index positive, so that int() rounds down.
+_SHIFT = 1 - math.floor(math.log(_SMALLEST) * _PER_LOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +26,58 @@ class Percentiles:
     """What is told of a distribution; None where nothing was seen."""
 
     count: int
+    p5: float | None
     p50: float | None
     p95: float | None
     p99: float | None
-    smallest: float | None
     largest: float | None
-    p5: float | None
+
+
+def bucket(value: float) -> int:
+    """The number of a value's bucket, -1 for zero: to count it in several places."""
+    if value <= _SMALLEST:
+        return -1
+    return int(math.log(min(value, _LARGEST)) * _PER_LOG + _SHIFT)
 
 
 class LogHistogram:
-    """Counts of positive values by their magnitude; merging loses nothing.
+    """Counts of values by their magnitude; merging loses nothing."""
 
-    Values that are not positive count as zero, and are told as zero.
-    """
-
-    __slots__ = ("_counts", "_first", "_zeros", "count", "largest", "smallest")
+    __slots__ = ("_counts", "_first", "_zeros", "count", "largest")
 
     def __init__(self) -> None:
         self.count = 0
-        self.smallest = math.inf
-        self.largest = -math.inf
+        self.largest = 0.0
         self._zeros = 0
         self._first = 0
-        self._counts: array[int] | None = None
+        self._counts: array[int] = array("Q")
 
     def __repr__(self) -> str:
         return f"<LogHistogram count={self.count} p50={self.percentile(50)}>"
 
     def add(self, value: float) -> None:
-        """Count a value."""
+        """Count a value; a negative one counts as zero."""
+        self.add_to(bucket(value), value)
+
+    def add_to(self, index: int, value: float) -> None:
+        """Count a value whose bucket is known."""
         self.count += 1
-        if value < self.smallest:
-            self.smallest = max(value, 0.0)
         if value > self.largest:
-            self.largest = max(value, 0.0)
-        if value <= 0:
+            self.largest = value
+        place = index - self._first
+        if 0 <= place < len(self._counts):
+            self._counts[place] += 1
+        elif index < 0:
             self._zeros += 1
-            return
-        value = min(max(value, _SMALLEST), _LARGEST)
-        self._count(math.ceil(math.log(value) * _PER_LOG), 1)
+        else:
+            self._count(index, 1)
 
     def merge(self, other: LogHistogram) -> None:
         """Count everything that the other one has counted."""
         self.count += other.count
-        self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
         self._zeros += other._zeros
-        for index, number in enumerate(other._counts or (), start=other._first):
+        for index, number in enumerate(other._counts, start=other._first):
             if number:
                 self._count(index, number)
 
@@ -78,34 +85,30 @@ class LogHistogram:
         """The value that ``percent`` of all values do not exceed (nearest rank)."""
         if not self.count:
             return None
-        rank = max(1, math.ceil(self.count * percent / 100))
-        if rank <= self._zeros:
+        rank = max(1, math.ceil(self.count * percent / 100)) - self._zeros
+        if rank <= 0:
             return 0.0
-        rank -= self._zeros
-        for index, number in enumerate(self._counts or (), start=self._first):
+        for index, number in enumerate(self._counts, start=self._first):
             rank -= number
             if rank <= 0:
-                return min(max(_middle(index), self.smallest), self.largest)
+                return min(_middle(index), self.largest)
         return self.largest
 
     def percentiles(self) -> Percentiles:
         """The usual ones."""
-        some = self.count > 0
         return Percentiles(
             count=self.count,
+            p5=self.percentile(5),
             p50=self.percentile(50),
             p95=self.percentile(95),
             p99=self.percentile(99),
-            smallest=self.smallest if some else None,
-            largest=self.largest if some else None,
-            p5=self.percentile(5),
+            largest=self.largest if self.count else None,
         )
 
     def _count(self, index: int, number: int) -> None:
         counts = self._counts
-        if counts is None:
-            self._counts, self._first = array("Q", [number]), index
-            return
+        if not counts:
+            self._first = index
         place = index - self._first
         if place < 0:
             self._counts = counts = array("Q", bytes(8 * -place)) + counts
@@ -116,5 +119,5 @@ class LogHistogram:
 
 
 def _middle(index: int) -> float:
-    """The value of a bucket that is nearest to all in it, relatively."""
-    return math.exp((index - 1) * _LOG_GROWTH) * (1 + ACCURACY)
+    """The value that is nearest, relatively, to all of a bucket."""
+    return math.exp((index - _SHIFT) * _LOG_GROWTH) * (1 + ACCURACY)

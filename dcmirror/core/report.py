@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from dcmirror.core.failed_rows import FailedRow
-from dcmirror.core.histogram import LogHistogram
+from dcmirror.core.histogram import bucket
 from dcmirror.core.report_figures import (
     Deleted,
     Figures,
@@ -89,6 +89,7 @@ class Report:
         self.sources = Sources()
         self.first_copy: float | None = None
         self.last_copy: float | None = None
+        self._total: Figures | None = None
         self._relative = relative
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._handlers: dict[str, Callable[[Event, float, str | None], None]] = {
@@ -102,8 +103,10 @@ class Report:
         }
 
     def total(self) -> Figures:
-        """The figures of the whole period."""
-        return self.times.total()
+        """The figures of the whole period, once everything was taken."""
+        if self._total is None:
+            self._total = self.times.total()
+        return self._total
 
     @property
     def is_covered(self) -> bool:
@@ -137,13 +140,14 @@ class Report:
         if self.last_copy is None or copied_at > self.last_copy:
             self.last_copy = copied_at
         delay = None if event_time is None else max(copied_at - event_time, 0.0)
+        index = None if delay is None else bucket(delay)
         name = directory_of(relative, query.depth)
         for group in (self.times.at(copied_at), self.directories.at(name)):
             group.files += 1
             group.bytes += size
             group.unproved += not verified
-            if delay is not None:
-                group.delay.add(delay)
+            if delay is not None and index is not None:
+                group.delay.add_to(index, delay)
 
     def take_deletion(
         self, path: str, size: int | None, at: float, *, ended: bool, error: str | None
@@ -245,18 +249,17 @@ class Report:
     ) -> None:
         size = transfer.get("bytes", 0)
         rate = transfer.get("throughput_bps")
+        index = None if rate is None else bucket(rate)
         for group in groups:
             group.copies += 1
             group.copied_bytes += size
-            if rate is not None:
-                group.throughput.add(rate)
+            if rate is not None and index is not None:
+                group.throughput.add_to(index, rate)
         work = self.work
         duration = event["event"].get("duration")
         if duration is not None:
             work.duration.add(duration / 1e9)
         for name, milliseconds in transfer.get("phases", {}).items():
-            if name not in work.phases:
-                work.phases[name] = LogHistogram()
             work.phases[name].add(milliseconds / 1e3)
 
     def _retry(self, event: Event, moment: float, path: str | None) -> None:

@@ -55,7 +55,7 @@ def document(report: Report, heading: Heading) -> dict[str, Any]:
             "missed_segments": sources.missed,
             **_work(report),
         },
-        "failed_csv": asdict(report.remaining),
+        "failed_csv": _remaining(report),
         "groups": _groups(report, heading),
         "notes": notes(report),
     }
@@ -102,6 +102,19 @@ def _work(report: Report) -> dict[str, Any]:
         "duration_seconds": _percentiles(work.duration),
         "phase_seconds": {n: _percentiles(v) for n, v in work.phases.items()},
         "holds": {kind: asdict(held) for kind, held in work.holds.items()},
+    }
+
+
+def _remaining(report: Report) -> dict[str, Any]:
+    left = report.remaining
+    return {
+        "path": left.path,
+        "rows": left.rows,
+        "rows_in_period": left.in_period,
+        "rows_in_period_by_class": dict(left.classes),
+        "of_these_in_the_mirror": left.outranked,
+        "torn_lines": left.torn,
+        "trouble": left.trouble or None,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from dcmirror.core.histogram import LogHistogram
@@ -119,5 +119,7 @@ class Work:
     received: int = 0
     garbage: int = 0
     duration: LogHistogram = field(default_factory=LogHistogram)
-    phases: dict[str, LogHistogram] = field(default_factory=dict)
+    phases: defaultdict[str, LogHistogram] = field(
+        default_factory=lambda: defaultdict(LogHistogram)
+    )
     holds: dict[str, Held] = field(default_factory=dict)

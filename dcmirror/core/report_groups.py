@@ -63,7 +63,17 @@ class TimeGroups:
 
     def total(self) -> Figures:
         """The sum of all groups."""
-        return _sum(self._groups.values())
+        total = Figures()
+        for group in self._groups.values():
+            total.merge(group)
+        return total
+
+    def length(self) -> int:
+        """How many groups there are, with the empty ones between."""
+        if not self._groups:
+            return 0
+        unit = {Step.HOUR: 3600, Step.DAY: 1, Step.WEEK: 7, Step.MONTH: 28}[self.step]
+        return (max(self._groups) - min(self._groups)) // unit + 1
 
     def grouped(self, step: Step) -> TimeGroups:
         """The same figures in groups of ``step``, or coarser if these are."""
@@ -177,10 +187,3 @@ class NamedGroups:
 def utc(moment: float) -> datetime:
     """The zone of whoever wants none."""
     return datetime.fromtimestamp(moment, UTC)
-
-
-def _sum(groups: object) -> Figures:
-    total = Figures()
-    for group in groups:  # type: ignore[attr-defined]
-        total.merge(group)
-    return total
