@@ -36,7 +36,7 @@ class StateFiles(Collector):
 
     status: Path
     shipping: Path
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float]
 
     def collect(self) -> Iterable[Family]:
         """Every family, those without a sample too: their help is worth seeing."""
@@ -99,14 +99,16 @@ def _buckets(spread: Spread) -> Iterator[tuple[str, float]]:
 class Exposition:
     """Text for one scrape, in the format that the scraper asks for."""
 
-    def __init__(self, status: Path, shipping: Path) -> None:
+    def __init__(
+        self, status: Path, shipping: Path, *, wall: Callable[[], float] = time.time
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(StateFiles(status, shipping))
+        self._registry.register(StateFiles(status, shipping, wall))
 
     def render(self, accept: str) -> tuple[str, bytes]:
         """Content type and body."""
         try:
             encoder, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is none
+        except (ValueError, TypeError):  # a version that is none
             encoder, content_type = choose_encoder("")
         return content_type, encoder(self._registry)
