@@ -359,6 +359,7 @@ def peak_kib(pid):
     return int(next(s for s in status if s.startswith("VmHWM")).split()[1])
 
 
+@pytest.mark.timeout(400)
 def test_a_real_server_killed_under_load_has_every_line_once(
     private_elasticsearch, tmp_path
 ):
@@ -369,13 +370,15 @@ def test_a_real_server_killed_under_load_has_every_line_once(
     journal = site.journal(segment_bytes=1 << 20)
     logger = site.start()
     written = 0
-    for kill_at in (2000, 6000):
-        while written < kill_at + 4000:
-            site.write(journal, range(written, written + 200))
-            written += 200
-            if written == kill_at:
-                wait_until(lambda: site.shipped() > 0, 60)
-                server.kill9()
+    for _ in range(2):
+        goal = site.shipped()
+        for n in range(written, written + 6000, 200):
+            site.write(journal, range(n, n + 200))
+        written += 6000
+        wait_until(lambda goal=goal: site.shipped() > goal, 60)
+        server.kill9()
+        site.write(journal, range(written, written + 2000))
+        written += 2000
         server.start()
         logger.kill()
         logger.join(10)
