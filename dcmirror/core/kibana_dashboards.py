@@ -194,6 +194,12 @@ NOTES: dict[str, Note] = {
             "missing.",
         ),
         Note(
+            "note-links",
+            "Other dashboards",
+            f"**dcmirror** {_LINKS}\n\n"
+            "What each number asks of you stands at the end of this page.",
+        ),
+        Note(
             "note-health",
             "About daemon health",
             f"**dcmirror** {_LINKS}\n\n"
@@ -277,6 +283,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
         "dcmirror daemon health",
         "Whether the daemons live, have room, and may go on.",
         (
+            Row(4, (("note-links", 48),)),
             Row(
                 6,
                 (
@@ -292,9 +299,9 @@ DASHBOARDS: tuple[Dashboard, ...] = (
             Row(12, (("lag-total", 24), ("credential-over-time", 24))),
             Row(12, (("spool-over-time", 24), ("spool-age", 24))),
             Row(12, (("free-space", 24), ("oldest-job", 24))),
-            Row(13, (("children", 24), ("note-health", 24))),
             Row(13, (("holds", 24), ("hosts-asked", 24))),
-            Row(13, (("search-daemon", 24), ("search-drops", 24))),
+            Row(13, (("children", 24), ("search-drops", 24))),
+            Row(15, (("search-daemon", 24), ("note-health", 24))),
         ),
         _INSTANCES,
         time_from="now-6h",

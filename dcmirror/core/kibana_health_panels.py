@@ -53,7 +53,7 @@ STORY = (
             _date("first seen", Operation.MIN),
             _peak("attempts", "dcmirror.transfer.attempt"),
             count("retries", action("transfer-retry")),
-            count("mirrored", action("transfer-finished")),
+            count("ended", action("transfer-finished")),
             total("bytes received", "dcmirror.transfer.bytes", Format.BYTES),
             _last("state", "dcmirror.transfer.state", Format.FIELD),
         ),

@@ -167,6 +167,7 @@ def saved_search(search: Search) -> Json:
         "columns": list(search.columns),
         "sort": [["@timestamp", "desc" if search.newest_first else "asc"]],
         "grid": {},
+        "rowsPerPage": 100,
         "hideChart": False,
         "isTextBasedQuery": False,
         "kibanaSavedObjectMeta": {"searchSourceJSON": _compact(source)},

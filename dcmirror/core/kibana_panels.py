@@ -144,7 +144,7 @@ NUMBERS = (
             ),
         ),
         about="Our impact on dCache: every request of every attempt, divided by the "
-        "files mirrored. Two is the least: one to the door, one to the pool.",
+        "files mirrored. Two is the least where the door sends us to a pool.",
     ),
 )
 

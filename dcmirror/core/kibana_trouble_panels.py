@@ -62,7 +62,7 @@ TROUBLE = (
         ATTEMPTS,
         (count("attempts"),),
         (Time(), Terms("http.response.status_code", "status", size=12, has_rest=True)),
-        about="The last answer of each attempt.",
+        about="The last answer of each attempt; one that got no answer is not here.",
     ),
     Panel(
         "http-status-hosts",

@@ -23,6 +23,7 @@ from dcmirror.core.kibana_columns import Ratio, Terms
 from dcmirror.core.kibana_objects import saved_objects, saved_objects_ndjson
 from dcmirror.core.kibana_queries import panel_query, panel_rows
 from kibana_checker import Checker, Vocabulary, markdown_links
+from lens_reader import agree, is_percentile
 
 Json = dict[str, Any]
 
@@ -43,18 +44,14 @@ def mapped_types(tree: Json, prefix: str = "") -> dict[str, str]:
 
 
 def emitted_actions() -> set[str]:
-    """First arguments of the builders' calls: what the code can say at all."""
+    """What the builders name in a call: what the code can say at all."""
     found = set()
-    for path in (Path(dcmirror.__file__).parent / "core").glob("journal_*.py"):
+    for name in ("journal_transfers", "journal_daemon"):
+        path = Path(dcmirror.__file__).parent / f"core/{name}.py"
         for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "make"
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                found.add(node.args[0].value)
-    return found
+            arguments = node.args if isinstance(node, ast.Call) else []
+            found |= {a.value for a in arguments if isinstance(a, ast.Constant)}
+    return found & ACTIONS.keys()
 
 
 STATES = {kind.value for kind in ResultKind} | {"skipped"}
@@ -177,6 +174,33 @@ def test_an_efficiency_is_read_from_its_two_counts() -> None:
     assert panel_rows(tables.PANELS["efficiency"], answer) == [
         {"mirrored of all that ended": 0.75}
     ]
+
+
+# -- the comparison that the tests of the queries make --------------------------------
+
+
+ROWS = [{"scope": "source", "class": "gone", "failed": 2, "files": 2, "newest": None}]
+
+
+def test_rows_that_are_the_same_agree() -> None:
+    agree(tables.PANELS["errors"], ROWS, copy.deepcopy(ROWS))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [[], ROWS * 2, [ROWS[0] | {"failed": 3}], [ROWS[0] | {"class": "forbidden"}]],
+    ids=["a row lost", "a row twice", "another number", "another class"],
+)
+def test_rows_that_differ_do_not_agree(found: list[Json]) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        agree(tables.PANELS["errors"], found, copy.deepcopy(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_good"), [(49.0, True), (50.5, True), (52.5, False), (40.0, False)]
+)
+def test_a_percentile_is_at_most_one_rank_aside(value: float, is_good: bool) -> None:
+    assert is_percentile([float(n) for n in range(101)], 50, value) is is_good
 
 
 # -- the README's alert rules --------------------------------------------------------
