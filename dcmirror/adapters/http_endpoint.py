@@ -63,6 +63,10 @@ class Endpoint:
         #: In order of arrival, so that the first is the first to be over its time.
         self._open: dict[_Connection, None] = {}
 
+    def __len__(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
     @property
     def port(self) -> int:
         """Where it listens."""
