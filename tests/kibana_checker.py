@@ -365,9 +365,24 @@ class Checker:
         if operation == "percentile" and not 0 < (params.get("percentile") or 0) < 100:
             self._say(f"column {key}: percentile {params.get('percentile')}")
         if operation == "last_value":
-            self._field(params.get("sortField", ""), {"date"}, f"column {key}: sorting")
-        if not re.fullmatch(r"\d+[smhdw]", column.get("reducedTimeRange", "1m")):
+            self._last(key, column)
+        self._recent(key, column, columns)
+
+    def _last(self, key: str, column: Json) -> None:
+        sorting = column["params"].get("sortField", "")
+        self._field(sorting, {"date"}, f"column {key}: sorting")
+        exists = {"language": "kuery", "query": f"{column['sourceField']}: *"}
+        if column.get("filter") != exists:
+            self._say(f"column {key} may find a document without its field")
+
+    def _recent(self, key: str, column: Json, columns: Json) -> None:
+        if "reducedTimeRange" not in column:
+            return
+        if not re.fullmatch(r"\d+[smhdw]", column["reducedTimeRange"]):
             self._say(f"column {key}: no time {column['reducedTimeRange']}")
+        operations = {each["operationType"] for each in columns.values()}
+        if "date_histogram" in operations:
+            self._say(f"column {key}: Lens takes no part of the time over time")
 
     def _of_field(self, key: str, column: Json, actions: Collection[str]) -> None:
         operation, name = column["operationType"], column["sourceField"]

@@ -429,6 +429,14 @@ MUTATIONS: dict[str, tuple[Callable[[list[Json]], Any], str]] = {
         lambda o: column(o, "hosts", "m2").update(reducedTimeRange="5 minutes"),
         "no time 5 minutes",
     ),
+    "a part of the time, over time": (
+        lambda o: column(o, "throughput", "m1").update(reducedTimeRange="5m"),
+        "takes no part of the time over time",
+    ),
+    "a last value of any document": (
+        lambda o: column(o, "hosts", "m3").pop("filter"),
+        "may find a document without its field",
+    ),
     "a formula that refers to nothing": (
         lambda o: column(o, "efficiency", "m1").update(references=["m1X9"]),
         "column m1 refers to",
