@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-_CACHED = Path(__file__).parents[1] / ".cache/prometheus/usr/bin/promtool"
+_CACHED = Path(__file__).parents[1] / ".cache/prometheus/promtool"
 
 
 def promtool(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, str]:
