@@ -78,8 +78,8 @@ def status(
     that grows; three children dead within 5 minutes; transfers that wait for their
     first byte for more than 2 minutes; 5 % of the files given up in 15 minutes; a
     destination, journal or shipping in want of care; no life for 5 seconds. Trouble
-    is: a hold of more than 5 minutes (destination, books), 15 (door, source) or 60 (a
-    pool), and any of the credential; a proxy with less than an hour; Kafka out of
+    is: a hold for more than 1 minute (destination), 5 (books), 15 (door, source) or 60
+    (a pool), and any of the credential; a proxy with less than an hour; Kafka out of
     reach for 5 minutes; ten dead children; more files given up than mirrored; no life
     for 20 seconds.
     """

@@ -52,6 +52,7 @@ def _with_status(path: Path, command: str, now: float, held: Held | None) -> Sig
         status=status,
         problem=problem,
         pid=None if held is None else held.pid,
+        signed=None if held is None else held.signed,
         process=_process_state(held),
         silence=silence,
         running_for=None if held is None else max(now - held.since, 0.0),

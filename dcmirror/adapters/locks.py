@@ -82,9 +82,14 @@ def acquire(path: Path, wait_seconds: float = 0.0) -> Lock:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Who holds a lock, as far as it can be seen, and since when (epoch seconds)."""
+    """Who holds a lock, as far as it can be seen, and since when (epoch seconds).
+
+    ``pid`` is the kernel's, None where it does not tell; ``signed`` is what the holder
+    calls itself, which is another number if it lives in a pid namespace of its own.
+    """
 
     pid: int | None
+    signed: int | None
     since: float
 
 
@@ -107,8 +112,11 @@ def look_at(path: Path) -> Held | None:
         if not pids and _lock(fd, fcntl.LOCK_SH, 0.0):
             return None
         signed = _SIGNED_PID.match(os.pread(fd, _NAME_BYTES, 0))
-        pid = pids[0] if pids else int(signed[1]) if signed else None
-        return Held(pid, os.fstat(fd).st_mtime)
+        return Held(
+            pids[0] if pids else None,
+            int(signed[1]) if signed else None,
+            os.fstat(fd).st_mtime,
+        )
     finally:
         os.close(fd)
 

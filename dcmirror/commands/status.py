@@ -87,7 +87,9 @@ def show(found: Look, options: StatusOptions) -> None:
     if options.as_json:
         options.out.write(json.dumps(document(found)) + "\n")
     elif options.as_check:
-        options.out.write(check_line(found.sight, found.judgement, options.limits))
+        options.out.write(
+            check_line(found.sight, found.judgement, options.limits, found.shipping)
+        )
     else:
         width = terminal_width(options.out)
         options.out.write(as_text(renderable(found, options.verbosity), width))

@@ -195,5 +195,7 @@ class Screen:
             self._is_suspended = True
         elif number == signal.SIGWINCH:
             self._lines = 0
-        else:
+        elif not self.is_over:
             self.is_over = True
+        else:  # a terminal that takes nothing keeps us from ending in order
+            os._exit(128 + number)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from dcmirror.core.escapes import shown
 from dcmirror.core.sight import Life, Sight
@@ -22,11 +23,16 @@ WORDS = {
 }
 
 
-def check_line(sight: Sight, judgement: Judgement, limits: Limits) -> str:
+def check_line(
+    sight: Sight,
+    judgement: Judgement,
+    limits: Limits,
+    shipping: Mapping[str, Any] | None = None,
+) -> str:
     """``DCMIRROR WARNING - 2 holds ... | lag=123;1000;5000;0 ...``, one line."""
     reasons = "; ".join(reason.text for reason in judgement.reasons)
     text = shown(reasons or _well(sight)).replace("|", "/")
-    figures = " ".join(_figures(sight, judgement, limits))
+    figures = " ".join(_figures(sight, judgement, limits, shipping or {}))
     perfdata = f" | {figures}" if figures else ""
     return f"DCMIRROR {WORDS[judgement.verdict]} - {text}{perfdata}\n"
 
@@ -36,7 +42,9 @@ def _well(sight: Sight) -> str:
     return f"{jobs.get('out', 0)} files in hand, {jobs.get('ready', 0)} ready"
 
 
-def _figures(sight: Sight, judgement: Judgement, limits: Limits) -> Iterator[str]:
+def _figures(
+    sight: Sight, judgement: Judgement, limits: Limits, shipping: Mapping[str, Any]
+) -> Iterator[str]:
     """Performance data; counters end in c, sizes in B, times in s."""
     status = sight.status
     if judgement.life is not Life.RUNNING:
@@ -59,6 +67,10 @@ def _figures(sight: Sight, judgement: Judgement, limits: Limits) -> Iterator[str
         yield f"credential={left:.0f}s;{warn:.0f}:;{trouble:.0f}:"
     if status.get("free_bytes") is not None:
         yield f"free={status['free_bytes']}B;;;0"
+    if shipping.get("sink", "none") != "none":
+        yield f"spool={shipping.get('behind_bytes', 0)}B;;;0"
+        behind, limit = shipping.get("oldest_age_s") or 0.0, limits.shipping_behind
+        yield f"spool_age={behind:.0f}s;{limit:.0f};;0"
     yield f"age={sight.silence or 0.0:.1f}s;{limits.slow:g};{limits.stuck:g};0"
 
 

@@ -22,6 +22,8 @@ class Sight:
     """One look.
 
     ``status`` is the last status.json, empty if there is none or it cannot be read.
+    ``pid`` is the process that has the lock, ``signed`` the number that it gave itself
+    in the lock file: another one where it lives in a container.
     ``silence`` is how long ago the command last showed life, ``running_for`` how long
     it has had its lock, both in seconds.  ``process`` is the kernel's letter for what
     the process does (proc(5)).
@@ -33,6 +35,7 @@ class Sight:
     status: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
     pid: int | None = None
+    signed: int | None = None
     process: str = ""
     silence: float | None = None
     running_for: float | None = None
@@ -41,4 +44,6 @@ class Sight:
     def is_of_this_run(self) -> bool:
         """Whether status.json is of the process that has the lock."""
         told = self.status.get("pid")
-        return told is not None and (self.pid is None or told == self.pid)
+        if told is None:
+            return False
+        return self.pid is self.signed is None or told in (self.pid, self.signed)

@@ -25,7 +25,7 @@ _WARNING, _TROUBLE = StatusVerdict.WARNING, StatusVerdict.TROUBLE
 _HOUR = 3600.0
 #: After so many seconds a hold is no longer a warning but trouble.
 HOLD_TROUBLE = {
-    "destination": 300.0,
+    "destination": 60.0,
     "credential": 0.0,
     "door": 900.0,
     "pool": _HOUR,

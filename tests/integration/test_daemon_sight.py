@@ -54,7 +54,7 @@ def test_a_lock_tells_its_holder_and_since_when(tmp_path: Path) -> None:
         held = look_at(tmp_path / "watch.lock")
 
         assert held is not None
-        assert process.pid == held.pid
+        assert process.pid == held.pid == held.signed
         assert abs(time.time() - held.since) < 60
 
 
@@ -79,7 +79,7 @@ def test_where_the_kernel_lists_nobody_the_lock_itself_tells(
     with holder(tmp_path / "watch.lock") as process:
         held = look_at(tmp_path / "watch.lock")
         assert held is not None
-        assert process.pid == held.pid  # as it signed
+        assert (None, process.pid) == (held.pid, held.signed)
         process.kill()
         process.wait(10)
 

@@ -83,6 +83,14 @@ def test_what_a_stuck_daemon_said_last_counts_no_more() -> None:
     assert "held" not in said(judge(a_sight(status, silence=60.0), None, Limits()))
 
 
+def test_a_daemon_in_a_container_is_known_by_the_number_it_gave_itself() -> None:
+    inside = a_sight(a_status(pid=7), pid=99, signed=7)
+    another = a_sight(a_status(pid=8), pid=99, signed=7)
+
+    assert Life.RUNNING is judge(inside, None, Limits()).life
+    assert Life.RUNNING is not judge(another, None, Limits()).life
+
+
 def test_a_daemon_that_has_not_told_anything_yet_is_starting() -> None:
     young = a_sight(pid=99, running_for=3.0, silence=7200.0)
     old = a_sight(pid=99, running_for=300.0, silence=7200.0)
@@ -145,7 +153,7 @@ def test_a_status_that_cannot_be_written_is_a_warning() -> None:
     ("kind", "seconds", "verdict"),
     [
         ("destination", 10.0, WARNING),
-        ("destination", 301.0, TROUBLE),
+        ("destination", 61.0, TROUBLE),
         ("credential", 1.0, TROUBLE),
         ("door door:443", 899.0, WARNING),
         ("door door:443", 900.0, TROUBLE),
@@ -392,6 +400,16 @@ def test_the_check_line_has_performance_data_with_its_limits() -> None:
     assert "credential=43200s;21600:;3600:" in figures.split()
     assert "mirrored=182334c" in figures.split()
     assert "age=0.4s;5;20;0" in figures.split()
+
+
+def test_the_check_line_tells_the_spool_where_something_is_shipped() -> None:
+    sight, report = a_sight(), a_report(behind_bytes=10**6, oldest_age_s=42.0)
+    judgement = judge(sight, report, Limits())
+    line = check_line(sight, judgement, Limits(), report)
+    alone = check_line(sight, judgement, Limits(), a_report(sink="none"))
+
+    assert {"spool=1000000B;;;0", "spool_age=42s;600;;0"} <= set(line.split())
+    assert "spool" not in alone
 
 
 def test_nothing_in_a_cause_forges_the_check_line() -> None:
