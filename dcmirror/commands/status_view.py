@@ -81,12 +81,15 @@ def headline(picture: Picture) -> Text:
     return text
 
 
-def _reasons(judgement: Judgement) -> Iterator[Text]:
+def _reasons(judgement: Judgement) -> Iterator[Table]:
+    """One point for each, indented where it takes several lines."""
     for reason in judgement.reasons:
-        text = Text("  ")
-        text.append("• ", STYLES[reason.verdict])
-        text.append(shown(reason.text))
-        yield text
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        point = Text("  •", STYLES[reason.verdict])
+        grid.add_row(point, Text(shown(reason.text)))
+        yield grid
 
 
 def _details(picture: Picture, verbosity: int) -> list[RenderableType]:
@@ -98,7 +101,7 @@ def _details(picture: Picture, verbosity: int) -> list[RenderableType]:
     if judgement.life is not Life.RUNNING:
         ago = span_text(max(sight.at - status["at"], 0.0))
         parts += [Text(), Text(f"What it said last, {ago} ago:", "bold")]
-    parts += [Text(), _facts(picture)]
+    parts += [Text(), _facts(picture, verbosity)]
     for table in tables(status, verbosity):
         parts += [Text(), table]
     return parts
@@ -107,13 +110,15 @@ def _details(picture: Picture, verbosity: int) -> list[RenderableType]:
 # -- facts ----------------------------------------------------------------------------
 
 
-def _facts(picture: Picture) -> Table:
+def _facts(picture: Picture, verbosity: int) -> Table:
     status = picture.sight.status
     at = status["at"]
     facts = {
         "Work": _work(status),
         "Rows": _rows(status),
         "Last": _last(status, at),
+        "Given up": _named(status, "failures"),
+        "Skipped": _named(status, "skipped") if verbosity > 0 else "",
         "Kafka": _kafka(status),
         "Source": status.get("source", ""),
         "Mirror": _mirror(status),
@@ -173,6 +178,13 @@ def _last(status: dict[str, Any], at: float) -> str:
     return ", ".join(told)
 
 
+def _named(status: dict[str, Any], key: str) -> str:
+    """``2 forbidden, 1 gone``: counts since the start, the largest first."""
+    counts = status.get(key) or {}
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count_text(number)} {name}" for name, number in ordered)
+
+
 def _kafka(status: dict[str, Any]) -> str:
     if "kafka" not in status:
         return ""
@@ -182,7 +194,9 @@ def _kafka(status: dict[str, Any]) -> str:
     text += plural(status["partitions_total"], "partition")
     lag = total_lag(status)
     if lag is not None:
-        text += f", lag {plural(lag, 'record')}{_lag_trend(status, lag)}"
+        text += f", lag {plural(lag, 'record')}"
+        is_away = status["kafka"].get("trouble")
+        text += " when last heard of" if is_away else _lag_trend(status, lag)
     if status["kafka"].get("paused"):
         text += ", intake paused"
     return text

@@ -93,6 +93,14 @@ def test_rates_of_three_windows_and_since_the_start() -> None:
     assert "failed 0 0 1 3" == row(text, "failed")
 
 
+def test_what_was_given_up_or_skipped_is_told_by_its_reason() -> None:
+    counts = {"failures": {"gone": 1, "forbidden": 2000}, "skipped": {"read": 7}}
+
+    assert "Given up 2,000 forbidden, 1 gone" == row(text_of(**counts), "Given up")
+    assert "Skipped" not in text_of(**counts)
+    assert "Skipped 7 read" == row(text_of(**counts, verbosity=1), "Skipped")
+
+
 def test_a_window_that_the_run_does_not_fill_is_left_empty() -> None:
     young = {str(window): {"files": 7, "seconds": 42.0} for window in (60, 300, 900)}
 
