@@ -313,7 +313,6 @@ def test_a_disk_that_is_full_does_not_make_the_daemon_look_stuck(
 ) -> None:
     board.show()
     before = board.path.stat()
-    time.sleep(0)  # the clock of files may be coarse: wait for its next tick
 
     def full(self: Path, text: str) -> int:
         raise OSError(28, "No space left on device")
@@ -326,7 +325,7 @@ def test_a_disk_that_is_full_does_not_make_the_daemon_look_stuck(
 
 
 def test_ten_transfers_cost_less_than_a_millisecond(board: Board) -> None:
-    """With room for a busy machine: the best of many."""
+    """Of CPU, the best of many: others may be busy with the disk."""
     history = board.history
     history.offer(*(f"t{n}" for n in range(10)))
     history.hand_out()
@@ -335,9 +334,9 @@ def test_ten_transfers_cost_less_than_a_millisecond(board: Board) -> None:
     best = 1.0
     for _ in range(200):
         history.now += 1.0
-        began = time.perf_counter()
+        began = time.thread_time()
         board.board.show(history.now, WALL, lag={n: n for n in range(6)})
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
 
     assert best < 0.001
 
