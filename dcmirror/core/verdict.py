@@ -238,8 +238,8 @@ def _workers(status: Status, limits: Limits) -> Iterator[Reason]:
             yield Reason(_WARNING, text)
 
 
-def _first_byte(status: Status, limits: Limits) -> Iterator[Reason]:
-    """Many that wait for their first byte, and are let go all at once: DESIGN 5."""
+def jam(status: Status, limits: Limits) -> str | None:
+    """Many that wait for their first byte, and are let go all at once (DESIGN 5)."""
     transfers = [t for t in status.get("transfers", ()) if t["phase"] != "queued"]
     is_away = bool((status.get("kafka") or {}).get("trouble"))
     patience = limits.first_byte_without_broker if is_away else limits.first_byte
@@ -250,7 +250,7 @@ def _first_byte(status: Status, limits: Limits) -> Iterator[Reason]:
         and (transfer["phase_for"] or 0.0) >= patience
     ]
     if len(ages) < 3 or 2 * len(ages) < len(transfers):
-        return
+        return None
     text = (
         f"{len(ages)} of {plural(len(transfers), 'transfer')} wait for their first "
         f"byte, up to {span_text(max(ages))}"
@@ -260,7 +260,13 @@ def _first_byte(status: Status, limits: Limits) -> Iterator[Reason]:
             "; while the broker is away dCache's doors and pools wait for their own "
             "producers: this ends with it"
         )
-    yield Reason(_WARNING, text)
+    return text
+
+
+def _first_byte(status: Status, limits: Limits) -> Iterator[Reason]:
+    text = jam(status, limits)
+    if text is not None:
+        yield Reason(_WARNING, text)
 
 
 def _failures(status: Status, limits: Limits) -> Iterator[Reason]:

@@ -18,6 +18,7 @@ from dcmirror import __version__
 from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
 from dcmirror.core.rates import WINDOWS, Rates, Speeds
+from dcmirror.core.verdict import Limits, jam
 from dcmirror.errors import DcmirrorError
 from dcmirror.processes import status_parts as parts
 from dcmirror.processes.assembly import EngineRoom
@@ -29,6 +30,9 @@ _COUNTED = (
 )
 #: How often the journal's directory is summed up (seconds).
 _JOURNAL_SECONDS = 10.0
+#: How often the log says that transfers wait for their first byte (seconds).
+_JAM_SECONDS = 600.0
+_LIMITS = Limits()
 
 
 class StatusBoard:
@@ -67,11 +71,20 @@ class StatusBoard:
         self._failed_at: float | None = None
         self._journal_bytes = 0
         self._journal_at = float("-inf")
+        self._jam_told_at = float("-inf")
 
     def show(self, now: float, wall: float, **more: Any) -> None:
         """Write what is true now; ``more`` is what the command itself knows."""
         self._last = self.snapshot(now, wall, **more)
         write_status(self._path, self._last)
+        self._tell_jam(now)
+
+    def _tell_jam(self, now: float) -> None:
+        """The log says it too, once in a while."""
+        text = jam(self._last, _LIMITS)
+        if text is not None and now - self._jam_told_at >= _JAM_SECONDS:
+            self._jam_told_at = now
+            self._engine.story.note(text, level="warning")
 
     @contextmanager
     def until_the_end(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ def started(mirror: Deployment) -> Running:
 
     def reads() -> bool:
         status = mirror.status()
-        return status.get("pid") == running.pid and status["partitions_total"] == 3
+        return status.get("pid") == running.pid and len(status["lag"]) == 3
 
     wait_until(reads, 40)
     return running

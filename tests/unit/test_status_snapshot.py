@@ -241,6 +241,19 @@ def test_outcomes_are_dated_and_summed(board: Board) -> None:
     )
 
 
+def test_the_log_says_once_that_many_wait_for_their_first_byte(board: Board) -> None:
+    history = board.history
+    history.offer("a", "b", "c")
+    history.hand_out()
+    for task in "abc":
+        history.engine.progress[task] = progress(task, "pool_queue", 0)
+    for _ in range(300):
+        board.show()
+        history.wait(1.0)
+
+    assert 1 == history.story.told.count("note")
+
+
 def test_space_tells_what_is_reserved(board: Board) -> None:
     history = board.history
     history.engine.free_bytes = 1000
