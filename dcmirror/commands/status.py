@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from dcmirror.adapters import shipping_report
 from dcmirror.adapters.daemon_sight import see
 from dcmirror.core.checkline import check_line
+from dcmirror.core.judgement import Judgement, judge
 from dcmirror.core.sight import Sight
-from dcmirror.core.verdict import Judgement, Limits, StatusVerdict, judge
+from dcmirror.core.verdict import Limits, StatusVerdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -23,8 +23,9 @@ from dcmirror.core.amounts import (
     speed_text,
 )
 from dcmirror.core.escapes import shown
+from dcmirror.core.judgement import Judgement
 from dcmirror.core.sight import Life, Sight
-from dcmirror.core.verdict import Judgement, StatusVerdict, total_lag
+from dcmirror.core.verdict import StatusVerdict, total_lag
 
 STYLES = {
     StatusVerdict.WELL: "bold green",

@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dcmirror.core.escapes import shown
+from dcmirror.core.judgement import Judgement
 from dcmirror.core.sight import Life, Sight
-from dcmirror.core.verdict import (
-    Judgement,
-    Limits,
-    StatusVerdict,
-    total_lag,
-)
+from dcmirror.core.verdict import Limits, StatusVerdict, total_lag
 
 #: The words that these systems use for our exit statuses.
 WORDS = {

@@ -18,7 +18,8 @@ from dcmirror import __version__
 from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
 from dcmirror.core.rates import WINDOWS, Rates, Speeds
-from dcmirror.core.verdict import Limits, jam
+from dcmirror.core.verdict import Limits
+from dcmirror.core.verdict_rules import jam
 from dcmirror.errors import DcmirrorError
 from dcmirror.processes import status_parts as parts
 from dcmirror.processes.assembly import EngineRoom

@@ -13,8 +13,9 @@ from dcmirror.commands.status import Look, StatusOptions, as_text, document, ren
 from dcmirror.commands.status_follow import line
 from dcmirror.commands.status_tables import shortened
 from dcmirror.core.escapes import shown
+from dcmirror.core.judgement import judge
 from dcmirror.core.sight import Sight
-from dcmirror.core.verdict import Limits, judge
+from dcmirror.core.verdict import Limits
 from status_data import (
     AT,
     PID,

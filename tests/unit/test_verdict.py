@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from dcmirror.cli_status import status
 from dcmirror.core.checkline import check_line
+from dcmirror.core.judgement import Judgement, judge
 from dcmirror.core.sight import Life
-from dcmirror.core.verdict import Judgement, Limits, StatusVerdict, judge
+from dcmirror.core.verdict import HOLD_TROUBLE, Limits, StatusVerdict
 from status_data import (
     AT,
     PID,
@@ -368,6 +370,28 @@ def test_the_status_of_an_older_version_can_be_judged() -> None:
 
     assert WARNING == judge(a_sight(old), None, Limits()).verdict
     assert WELL == judge(a_sight({"pid": PID, "at": AT}), None, Limits()).verdict
+
+
+def test_the_help_says_where_warnings_and_trouble_begin() -> None:
+    text = " ".join((status.help or "").split())
+    limits = Limits()
+    said_there = {
+        f"a proxy with less than {limits.warn_credential / 3600:.0f} hours",
+        "a proxy with less than an hour",
+        f"first byte for more than {limits.first_byte / 60:.0f} minutes",
+        f"no life for {limits.slow:.0f} seconds. Trouble",
+        f"no life for {limits.stuck:.0f} seconds.",
+        f"out of reach for {limits.kafka_trouble / 60:.0f} minutes",
+        f"more than {HOLD_TROUBLE['destination'] / 60:.0f} minute (destination), "
+        f"{HOLD_TROUBLE['books'] / 60:.0f} (books), "
+        f"{HOLD_TROUBLE['door'] / 60:.0f} (door, source) or "
+        f"{HOLD_TROUBLE['pool'] / 60:.0f} (a pool)",
+    }
+
+    assert {each for each in said_there if each not in text} == set()
+    assert (limits.warn_restarts, limits.trouble_restarts) == (3, 10)
+    assert limits.trouble_credential == 3600
+    assert HOLD_TROUBLE["door"] == HOLD_TROUBLE["source"]
 
 
 # -- the line for monitoring systems --------------------------------------------------
