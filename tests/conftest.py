@@ -18,6 +18,7 @@ from servers.ladder import Ladder, Unavailable, check_docker
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
+    from servers.chromium import Browser
     from servers.elasticsearch import Elasticsearch, LocalElasticsearch
     from servers.kafka import Kafka, LocalKafka
     from servers.nginx import Nginx
@@ -32,6 +33,7 @@ SERVERS = {
     ),
     "xrootd": ("xrootd",),
     "nginx": ("nginx", "nginx_door"),
+    "chromium": ("chromium",),
 }
 
 # A busy machine is no failure of a property.
@@ -242,3 +244,13 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Nginx]
 def nginx_door(nginx: Nginx) -> Nginx:
     """The same server, for who means its ``door_url``."""
     return nginx
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A real browser: ``look`` opens a page at a width and tells how it was."""
+    from servers import chromium as launcher
+
+    program = LADDER.climb("chromium", local=launcher.start_local)
+    with launcher.browser(program) as running:
+        yield running

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -24,6 +24,8 @@ _TIME = re.compile(rb'"@timestamp":"([^"]{10,40})"')
 _CRC_BYTES = len(b',"crc":"00000000"}\n')
 # A line is never older than its segment's last change, give or take a set clock.
 _SLACK_SECONDS = 3600.0
+_BUFFER = 1024 * 1024
+_MEMBER_BYTES = len(_MEMBER)
 
 
 class JournalScan:
@@ -62,7 +64,7 @@ class JournalScan:
             expected = segment.number + 1
             try:
                 status = segment.path.stat()
-                file = open(segment.path, "rb")  # noqa: SIM115  # closed below
+                file = open(segment.path, "rb", _BUFFER)  # noqa: SIM115  # closed below
             except FileNotFoundError:  # its writer made room meanwhile
                 self._sources.missed += 1
                 expected = -1
@@ -88,26 +90,24 @@ class JournalScan:
         known = self._sources.reaches_from
         self._sources.reaches_from = moment if known is None else max(known, moment)
 
-    def _lines(self, file: Any) -> Iterator[dict[str, Any]]:
+    def _lines(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
         sources, actions, crc32 = self._sources, self._actions, zlib.crc32
         for raw in file:
-            if not raw.endswith(b"\n"):
-                return  # still being written, or cut off by a crash
             sources.lines += 1
-            sources.bytes += len(raw)
+            # Without its end it is still being written, or cut off by a crash; its
+            # place of the CRC then holds something else.
             head = raw[:-_CRC_BYTES]
             try:
                 is_whole = crc32(head) == int(raw[-11:-3], 16)
             except ValueError:
                 is_whole = False
             if not is_whole:
-                sources.spoiled += 1
+                sources.spoiled += raw.endswith(b"\n")
                 continue
-            place = head.find(_MEMBER) + len(_MEMBER)
+            place = head.find(_MEMBER) + _MEMBER_BYTES
             if head[place : head.find(b'"', place)] in actions:
                 try:
-                    document = orjson.loads(head + b"}")
+                    yield orjson.loads(head + b"}")
                 except orjson.JSONDecodeError:
                     sources.odd += 1
-                else:
-                    yield document
+        sources.bytes += file.tell()

@@ -17,7 +17,8 @@ _SMALLEST, _LARGEST = 1e-9, 1e18
 
 _LOG_GROWTH = math.log((1 + ACCURACY) / (1 - ACCURACY))
 _PER_LOG = 1 / _LOG_GROWTH
-# Makes every index positive, so that int() rounds down.
+_log = math.log
+# Makes every index positive, so that int() rounds down; 0 is for zeros.
 _SHIFT = 1 - math.floor(math.log(_SMALLEST) * _PER_LOG)
 
 
@@ -34,48 +35,47 @@ class Percentiles:
 
 
 def bucket(value: float) -> int:
-    """The number of a value's bucket, -1 for zero: to count it in several places."""
+    """The number of a value's bucket, 0 for none: to count it in several places."""
     if value <= _SMALLEST:
-        return -1
-    return int(math.log(min(value, _LARGEST)) * _PER_LOG + _SHIFT)
+        return 0
+    if value >= _LARGEST:
+        value = _LARGEST
+    return int(_log(value) * _PER_LOG + _SHIFT)
 
 
 class LogHistogram:
     """Counts of values by their magnitude; merging loses nothing."""
 
-    __slots__ = ("_counts", "_first", "_zeros", "count", "largest")
+    __slots__ = ("_counts", "_first", "_length", "_zeros")
 
     def __init__(self) -> None:
-        self.count = 0
-        self.largest = 0.0
         self._zeros = 0
         self._first = 0
+        self._length = 0
         self._counts: array[int] = array("Q")
 
     def __repr__(self) -> str:
         return f"<LogHistogram count={self.count} p50={self.percentile(50)}>"
 
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return self._zeros + sum(self._counts)
+
     def add(self, value: float) -> None:
         """Count a value; a negative one counts as zero."""
-        self.add_to(bucket(value), value)
+        self.add_to(bucket(value))
 
-    def add_to(self, index: int, value: float) -> None:
+    def add_to(self, index: int) -> None:
         """Count a value whose bucket is known."""
-        self.count += 1
-        if value > self.largest:
-            self.largest = value
         place = index - self._first
-        if 0 <= place < len(self._counts):
+        if 0 <= place < self._length:
             self._counts[place] += 1
-        elif index < 0:
-            self._zeros += 1
         else:
             self._count(index, 1)
 
     def merge(self, other: LogHistogram) -> None:
         """Count everything that the other one has counted."""
-        self.count += other.count
-        self.largest = max(self.largest, other.largest)
         self._zeros += other._zeros
         for index, number in enumerate(other._counts, start=other._first):
             if number:
@@ -83,16 +83,19 @@ class LogHistogram:
 
     def percentile(self, percent: float) -> float | None:
         """The value that ``percent`` of all values do not exceed (nearest rank)."""
-        if not self.count:
+        count = self.count
+        if not count:
             return None
-        rank = max(1, math.ceil(self.count * percent / 100)) - self._zeros
+        rank = max(1, math.ceil(count * percent / 100)) - self._zeros
         if rank <= 0:
             return 0.0
-        for index, number in enumerate(self._counts, start=self._first):
+        index = self._first
+        for number in self._counts:
             rank -= number
             if rank <= 0:
-                return min(_middle(index), self.largest)
-        return self.largest
+                break
+            index += 1
+        return _middle(index)
 
     def percentiles(self) -> Percentiles:
         """The usual ones."""
@@ -102,10 +105,13 @@ class LogHistogram:
             p50=self.percentile(50),
             p95=self.percentile(95),
             p99=self.percentile(99),
-            largest=self.largest if self.count else None,
+            largest=self.percentile(100),
         )
 
     def _count(self, index: int, number: int) -> None:
+        if index == 0:
+            self._zeros += number
+            return
         counts = self._counts
         if not counts:
             self._first = index
@@ -115,6 +121,7 @@ class LogHistogram:
             self._first, place = index, 0
         elif place >= len(counts):
             counts.frombytes(bytes(8 * (place + 1 - len(counts))))
+        self._length = len(counts)
         counts[place] += number
 
 

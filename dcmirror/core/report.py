@@ -139,15 +139,14 @@ class Report:
             self.first_copy = copied_at
         if self.last_copy is None or copied_at > self.last_copy:
             self.last_copy = copied_at
-        delay = None if event_time is None else max(copied_at - event_time, 0.0)
-        index = None if delay is None else bucket(delay)
+        index = None if event_time is None else bucket(copied_at - event_time)
         name = directory_of(relative, query.depth)
         for group in (self.times.at(copied_at), self.directories.at(name)):
             group.files += 1
             group.bytes += size
             group.unproved += not verified
-            if delay is not None and index is not None:
-                group.delay.add_to(index, delay)
+            if index is not None:
+                group.delay.add_to(index)
 
     def take_deletion(
         self, path: str, size: int | None, at: float, *, ended: bool, error: str | None
@@ -253,8 +252,8 @@ class Report:
         for group in groups:
             group.copies += 1
             group.copied_bytes += size
-            if rate is not None and index is not None:
-                group.throughput.add_to(index, rate)
+            if index is not None:
+                group.throughput.add_to(index)
         work = self.work
         duration = event["event"].get("duration")
         if duration is not None:
