@@ -147,20 +147,18 @@ class Browser:
         self.call("Page.navigate", url=page.as_uri())
         self._wait_for("Page.loadEventFired")
         if opened:
-            self._ask(
-                "document.querySelectorAll('details').forEach(d => d.open = true)"
-            )
+            self.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
         self._shoot(screenshot)
         return Seen(
             width=width,
-            scroll_width=self._ask("document.documentElement.scrollWidth"),
-            outside=self._ask(_OUTSIDE),
-            smallest_text=self._ask(
+            scroll_width=self.ask("document.documentElement.scrollWidth"),
+            outside=self.ask(_OUTSIDE),
+            smallest_text=self.ask(
                 "Math.min(...[...document.body.querySelectorAll('*')]"
                 ".filter(e => e.getClientRects().length && e.textContent.trim())"
                 ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
             ),
-            text=self._ask("document.body.innerText"),
+            text=self.ask("document.body.innerText"),
             screenshot=screenshot,
             complaints=[_complaint(e) for e in self._events if _complaint(e)],
             requests=[
@@ -186,7 +184,8 @@ class Browser:
                 return dict(answer["result"])
             self._events.append(answer)
 
-    def _ask(self, expression: str) -> Any:
+    def ask(self, expression: str) -> Any:
+        """The value of an expression on the page."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True
         )
@@ -199,8 +198,8 @@ class Browser:
             self._events.append(self._next())
 
     def _shoot(self, path: Path) -> None:
-        height = self._ask("document.documentElement.scrollHeight")
-        width = self._ask("window.innerWidth")
+        height = self.ask("document.documentElement.scrollHeight")
+        width = self.ask("window.innerWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self.call(
             "Page.captureScreenshot",
