@@ -19,7 +19,6 @@ import pytest
 from chaos import IMPATIENT
 from deployment import Deployment, Running
 
-from conftest import ROOT
 from dcmirror.core.kibana_dashboards import PANELS, SEARCHES
 from dcmirror.core.kibana_queries import (
     panel_query,
@@ -46,7 +45,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-RAW = "/pnfs/example.org/data/exp/raw"
+ROOT = "/pnfs/example.org/data"
+RAW = f"{ROOT}/exp/raw"
 FILES = 90
 SIZES = (0, 1, 700, 10_000, 40_000, 300_000)
 GARBAGE = 3
