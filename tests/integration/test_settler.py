@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from dcmirror.adapters.catalogue import Catalogue, OutboxLine
+from dcmirror.adapters.catalogue import Catalogue, OutboxLine, SettleBatch
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.journal import Journal
 from dcmirror.core.jobs import CopyRecord, Origin
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import BooksError
+from dcmirror.processes import settler
 from dcmirror.processes.settler import Settlement, Settler
 
 
@@ -181,6 +182,108 @@ def test_an_outcome_line_that_a_kill_kept_from_the_journal_is_written_at_the_nex
 
     assert books.journalled() == ["id-f0"]
     assert books.catalogue.outbox() == []
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, journal: Journal) -> None:
+    """From now on no line fits, as on a full disk; ``monkeypatch.undo`` ends it."""
+
+    def append(lines: Any, values: Any = None) -> list[int]:
+        return list(range(len(lines)))
+
+    monkeypatch.setattr(journal, "append", append)
+
+
+def test_outcomes_wait_for_a_full_journal_and_hold_nothing_up(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offset in range(3):
+        books.ledger.receive(offset)
+    fill_disk(monkeypatch, books.journal)
+    books.settler.add(mirrored(0))
+    books.settler.flush()
+    assert books.settler.committables == {(0, 1): 1}
+    books.settler.add(mirrored(1))
+    books.settler.flush()
+    monkeypatch.undo()
+    books.settler.add(mirrored(2))
+    books.settler.flush()
+    books.settler.flush()
+
+    assert books.journalled() == ["id-f0", "id-f1", "id-f2"]
+    assert books.catalogue.outbox() == []
+    assert books.journal.dropped == 0
+
+
+def test_outcomes_that_waited_survive_a_kill(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in the outbox for as long as the journal has not got them."""
+    books.ledger.receive(0)
+    books.ledger.receive(1)
+    books.settler.add(mirrored(0))
+    books.settler.flush()
+    fill_disk(monkeypatch, books.journal)
+    books.settler.add(mirrored(1))
+    books.settler.flush()
+    books.settler.flush()
+    assert [item.event_id for item in books.catalogue.outbox()] == ["id-f1"]
+    monkeypatch.undo()
+    next_run = Settler(books.catalogue, None, books.journal, None)
+    assert next_run.write_outbox_of_last_run() == 1
+    next_run.flush()
+
+    assert books.journalled() == ["id-f0", "id-f1"]
+    assert books.catalogue.outbox() == []
+
+
+def test_only_so_many_outcomes_wait_and_the_oldest_are_given_up(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settler, "_MOST_UNWRITTEN", 2)
+    fill_disk(monkeypatch, books.journal)
+    for offset in range(5):
+        books.ledger.receive(offset)
+        books.settler.add(mirrored(offset))
+        books.settler.flush()
+    books.settler.flush()
+
+    assert books.journal.dropped_by_kind == {"outcome": 3}
+    kept = [item.event_id for item in books.catalogue.outbox()]
+    assert kept == ["id-f3", "id-f4"]
+
+
+def test_a_required_journal_that_is_full_commits_nothing_and_doubles_nothing(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offset in range(2):
+        books.ledger.receive(offset)
+    books.journal.required = True
+    fill_disk(monkeypatch, books.journal)
+    books.settler.add(mirrored(0))
+    with pytest.raises(BooksError):
+        books.settler.flush()
+    assert books.settler.committables == {}
+    monkeypatch.undo()
+    books.settler.add(mirrored(1))
+    books.settler.flush()
+
+    assert books.settler.committables == {(0, 1): 2}
+    assert books.journalled() == ["id-f0", "id-f1"]
+
+
+def test_outcome_lines_of_another_command_are_left_to_it(books: Books) -> None:
+    """A replay that starts beside watch must not write what watch is about to."""
+    outbox = (
+        OutboxLine("watch-1", json.dumps({"event": {"id": "watch-1"}})),
+        OutboxLine("replay-1", json.dumps({"event": {"id": "replay-1"}})),
+    )
+    books.catalogue.settle(SettleBatch(outbox=outbox))
+    starting = Settler(books.catalogue, None, books.journal, None)
+    assert starting.write_outbox_of_last_run("replay") == 1
+    starting.flush()
+
+    assert books.journalled() == ["replay-1"]
+    assert [item.event_id for item in books.catalogue.outbox()] == ["watch-1"]
 
 
 def test_an_outcome_line_is_not_written_twice_at_the_next_start(books: Books) -> None:

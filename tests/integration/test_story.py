@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
 from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import HoldBook, HoldKey, HoldKind
 from dcmirror.core.jobs import AttemptResult, Job, JobKind, Origin, ResultKind, Step
@@ -46,6 +52,11 @@ class Told:
         for segment in sorted((self.home / "journal").glob("*-*-*.ndjson")):
             found += [json.loads(line) for line in segment.read_text().splitlines()]
         return found
+
+    def lines_as_written(self) -> str:
+        """The human log, byte for byte."""
+        self.story.flush_log()
+        return (self.home / "log").read_bytes().decode()
 
     def lines(self) -> list[str]:
         """The human log."""
@@ -92,6 +103,85 @@ def test_no_name_forges_a_line_or_commands_a_terminal(told: Told) -> None:
     assert len(lines) == 6
     assert not any("\x1b" in line for line in lines)
     assert all(line.startswith("20") and line.endswith("(task)") for line in lines)
+
+
+FOREIGN = st.text(st.characters(), min_size=1, max_size=30) | st.sampled_from(
+    [
+        "a\n2026/01/01 00:00:00 [COPY_OVER] /pnfs/b (forged)",
+        "a\r\x1b[2K\x1b]0;title\x07\x9b2J",
+        "\u202egpj.exe\u2066\u200f\ufeff",
+        "a\x85b\u2028c\u2029d\x0b\x0c\x1c",
+        "\ud800\udcff\x7f\0",
+        '"},"crc":"00000000"}',
+    ]
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(name=FOREIGN, said=FOREIGN, task=FOREIGN, host=FOREIGN)
+def test_nothing_that_others_wrote_forges_a_line_or_an_escape(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    said: str,
+    task: str,
+    host: str,
+) -> None:
+    """Whatever stands in a path, an error, a UUID or a host: one line each."""
+    told = Told(tmp_path_factory.mktemp("told"))
+    story, origin = told.story, Origin(said, 0, 7)
+    job = Job(task, JobKind.TRIGGER, name, name, f"https://x/{name}", origin=origin)
+    failure = Failure(FailureClass.GONE, said, host=host)
+    result = AttemptResult(
+        task,
+        ResultKind.FAILED,
+        1.0,
+        2.0,
+        failure=failure,
+        pool_host=host,
+        reason=said,
+    )
+    event = StorageEvent(msg_type=said, billing_path=name, session=said)
+    hold = HoldBook("x:443").begin(HoldKey(HoldKind.POOL, host), said, 1.0)
+    assert hold is not None
+    outbox = [
+        story.failed(job, FailureClass.GONE, failure, result, 3.0)[0],
+        story.skipped(job, said),
+        story.skipped_event(task, origin, event, said, said),
+        story.mirrored(job, replace(result, failure=None), is_old=False),
+    ]
+    story.upload(job)
+    story.retry(job, failure, Retry(1.0, charged=True), result)
+    story.disowned(job, result)
+    story.steps([Step(task, said, 1.0, name)])
+    story.hold_began(hold)
+    story.hold_ended(hold, 5.0)
+    story.child_died(name, said, [job])
+    story.garbage(origin, said, name)
+    story.intake_trouble(said)
+    story.running([task])
+    story.reconfigured(said)
+    story.note(said)
+    story.flush()
+    lines = told.lines_as_written()
+    segments = sorted((told.home / "journal").glob("*-*-*.ndjson"))
+    journal = b"".join(segment.read_bytes() for segment in segments)
+    story.close()
+
+    assert lines.count("\n") == 15
+    kinds = {unicodedata.category(character) for character in lines.replace("\n", "")}
+    assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
+    assert len(lines.splitlines()) == 15
+    assert not re.search("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]", lines)
+    assert journal.count(b"\n") == 11
+    assert re.fullmatch(rb"[\n\x20-\x7e]*", journal)
+    for text in [*journal.decode().splitlines(), *(each.line for each in outbox)]:
+        assert text.isascii()
+        assert text.isprintable()
+        assert json.loads(text)["event"]["action"]
 
 
 def test_every_kind_of_trouble_can_be_told(told: Told) -> None:
