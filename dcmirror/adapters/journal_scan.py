@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from dcmirror.adapters.segments import Segment, list_segments
+from dcmirror.core.journal_table import ACTIONS
 from dcmirror.core.report_figures import Sources
 
 # A quotation mark inside a text is escaped, so that this can only be the member.
@@ -24,6 +25,7 @@ _TIME = re.compile(rb'"@timestamp":"([^"]{10,40})"')
 _CRC_BYTES = len(b',"crc":"00000000"}\n')
 # A line is never older than its segment's last change, give or take a set clock.
 _SLACK_SECONDS = 3600.0
+_KNOWN = frozenset(name.encode() for name in ACTIONS)
 _BUFFER = 1024 * 1024
 _MEMBER_BYTES = len(_MEMBER)
 
@@ -92,20 +94,24 @@ class JournalScan:
 
     def _lines(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
         sources, actions, crc32 = self._sources, self._actions, zlib.crc32
+        known = _KNOWN
         for raw in file:
             sources.lines += 1
-            # Without its end it is still being written, or cut off by a crash; its
-            # place of the CRC then holds something else.
+            place = raw.find(_MEMBER) + _MEMBER_BYTES
+            if place >= _MEMBER_BYTES:
+                action = raw[place : raw.find(b'"', place)]
+                # Four lines of five: not even their CRC can change what is reported.
+                if action not in actions and action in known:
+                    continue
             head = raw[:-_CRC_BYTES]
             try:
                 is_whole = crc32(head) == int(raw[-11:-3], 16)
             except ValueError:
                 is_whole = False
             if not is_whole:
+                # Without its end it is still being written, or cut off by a crash.
                 sources.spoiled += raw.endswith(b"\n")
-                continue
-            place = head.find(_MEMBER) + _MEMBER_BYTES
-            if head[place : head.find(b'"', place)] in actions:
+            elif place >= _MEMBER_BYTES and action in actions:
                 try:
                     yield orjson.loads(head + b"}")
                 except orjson.JSONDecodeError:

@@ -70,9 +70,10 @@ class Sources:
     """The journal's reach, and what of it could not be used.
 
     ``reaches_from`` is the time of its first line behind the last hole; None: it is
-    empty.  ``spoiled`` lines have a wrong CRC, ``odd`` ones are no events, ``missed``
-    segments were removed before they could be read, ``dropped`` lines were never
-    written, ``repeated`` ones are second copies that are not counted.
+    empty.  ``spoiled`` lines, of those that may matter, have a wrong CRC, ``odd`` ones
+    are no events, ``missed`` segments were removed before they could be read,
+    ``dropped`` lines were never written, ``repeated`` ones are second copies that are
+    not counted.
     """
 
     reaches_from: float | None = None

@@ -25,7 +25,7 @@ from dcmirror.core.report_words import (
     span,
 )
 
-_LONGEST_NAME = 160
+_LONGEST_NAME = 100
 _DIRECTORIES = 15
 
 Cell = tuple[str, str]
@@ -67,22 +67,28 @@ def cards(report: Report) -> Html:
         _card(
             "Files mirrored",
             number(total.files),
-            f"{share(proved, total.files)} with a proved checksum",
+            f"{share(proved, total.files)} with a proved checksum"
+            if total.files
+            else "",
             is_proved,
         ),
         _card("Bytes mirrored", size(total.bytes), f"{number(total.bytes)} bytes"),
         _card(
-            "Median delay", span(delay.p50), f"99 % within {_unbroken(span(delay.p99))}"
+            "Median delay",
+            span(delay.p50),
+            f"99 % within {_unbroken(span(delay.p99))}" if delay.count else "",
         ),
         _card(
             "Median throughput of a file",
             rate(throughput.p50),
-            f"95 % faster than {_unbroken(rate(throughput.p5))}",
+            f"95 % faster than {_unbroken(rate(throughput.p5))}"
+            if throughput.count
+            else "",
         ),
         _card(
             "Failed jobs",
             number(total.failed),
-            f"{share(total.failed, total.jobs)} of all jobs",
+            f"{share(total.failed, total.jobs)} of all jobs" if total.jobs else "",
         ),
         _remaining(report),
         _card("Retries", number(total.retries), _requests(report, total)),
@@ -252,7 +258,7 @@ def how_it_was_made(report: Report, heading: Heading) -> Html:
         f"from the journal ({plural(sources.lines, 'line')} read). {reach} A file that "
         "failed again in a replay has failed twice. "
         "What no replay has cured is still in failed.csv.",
-        f"Percentiles are within {ACCURACY:.0%} of the true ones. "
+        f"Percentiles are within {ACCURACY * 100:.0f} % of the true ones. "
         "Units are decimal: 1 TB is 10¹² bytes. "
         f"Times are those of UTC{_offset(report, heading.made_at)} where they name no "
         "other.",
@@ -285,7 +291,8 @@ def _offset(report: Report, at: float) -> str:
 
 def _proved(total: Figures) -> str:
     if not total.unproved:
-        return "Each has the checksum that the source gave."
+        who = "It" if total.files == 1 else "Each"
+        return f"{who} has the checksum that the source gave."
     return (
         f"{plural(total.unproved, 'of them has', 'of them have')} no proved checksum."
     )

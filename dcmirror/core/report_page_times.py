@@ -98,7 +98,7 @@ def arrivals(times: Times) -> Html:
 def speeds(times: Times) -> Html:
     """Delay and throughput over time."""
     drawn = [each for each in (_delay(times), _throughput(times)) if each]
-    if not drawn:
+    if not drawn or len(times.groups) < 2:  # a curve needs two points
         return Html("")
     return join(el("h2", "How fast"), el("div", *drawn, class_="pair"))
 
