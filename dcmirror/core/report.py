@@ -254,12 +254,12 @@ class Report:
             group.copied_bytes += size
             if index is not None:
                 group.throughput.add_to(index)
-        work = self.work
+        work, phases = self.work, self.work.phases
         duration = event["event"].get("duration")
         if duration is not None:
             work.duration.add(duration / 1e9)
         for name, milliseconds in transfer.get("phases", {}).items():
-            work.phases[name].add(milliseconds / 1e3)
+            phases[name].add_to(bucket(milliseconds / 1e3))
 
     def _retry(self, event: Event, moment: float, path: str | None) -> None:
         if not self.query.has_path(path):
