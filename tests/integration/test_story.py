@@ -14,13 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dcmirror.adapters import shipping_report
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import HoldBook, HoldKey, HoldKind
 from dcmirror.core.jobs import AttemptResult, Job, JobKind, Origin, ResultKind, Step
+from dcmirror.core.journal_values import Value
 from dcmirror.core.retry import Retry
 from dcmirror.core.tally import Tally
 from dcmirror.processes.story import Story
@@ -36,12 +39,17 @@ RESULT = AttemptResult("task", ResultKind.FAILED, 1.0, 2.0, failure=FAILURE)
 class Told:
     """A story, and what it left on disk."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **options: Any) -> None:
         self.home = home
         self.journal = Journal(home / "journal", 1 << 24, 1 << 20)
         log = HumanLog(home / "log", "debug")
         self.story = Story(
-            self.journal, log, "watch", mirror=Path("/data/mirror"), instance="main"
+            self.journal,
+            log,
+            "watch",
+            mirror=Path("/data/mirror"),
+            instance="main",
+            **options,
         )
 
     def events(self) -> list[dict[str, Any]]:
@@ -229,3 +237,68 @@ def test_the_end_of_a_trouble_that_was_never_told_is_not_told(told: Told) -> Non
     told.story.intake_trouble("")
 
     assert told.events() == []
+
+
+def test_what_was_lost_is_told_once_when_it_is_over(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble: list[str | None] = ["journal: No space left on device"]
+    monkeypatch.setattr(Journal, "trouble", property(lambda _: trouble[0]))
+    for _ in range(3):
+        told.journal.give_up(Value.PROGRESS, 2)
+        told.journal.give_up(Value.STARTED)
+        told.story.flush()
+    trouble[0] = None
+    for _ in range(3):
+        told.story.flush()
+    (event,) = told.events()
+
+    assert event["event"]["action"] == "journal-dropped"
+    assert event["dcmirror"]["spool"] == {
+        "dropped": 9,
+        "dropped_by_kind": {"progress": 6, "started": 3},
+    }
+    said = [line.split("] ")[1] for line in told.lines()]
+    assert said == [
+        "journal: No space left on device; events are lost (SYSTEM)",
+        "journal lines were lost: 6 progress, 3 started (SYSTEM)",
+    ]
+
+
+def test_what_was_lost_is_told_at_the_end_even_if_it_is_not_over(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "trouble", property(lambda _: "journal: full"))
+    told.journal.give_up(Value.DETAIL)
+    told.story.close()
+    (event,) = told.events()
+
+    assert event["dcmirror"]["spool"]["dropped_by_kind"] == {"detail": 1}
+
+
+def test_the_spool_is_in_the_sample_of_health(tmp_path: Path) -> None:
+    report = ShippingReport(
+        pid=1,
+        name="logger",
+        at=1.0,
+        sink="elasticsearch",
+        state="retrying",
+        behind_bytes=4096,
+        oldest_age_s=61.5,
+        dead_letters=2,
+    )
+    shipping_report.write(tmp_path / "shipper.json", report)
+    made = Told(tmp_path, shipping=tmp_path / "shipper.json")
+    made.story.health(Dispatcher(), Tally(), 10, {}, "billing")
+    (event,) = made.events()
+
+    spool = event["dcmirror"]["spool"]
+    assert spool.pop("bytes") >= 0
+    assert spool == {
+        "behind_bytes": 4096,
+        "oldest_age_s": 61,
+        "state": "retrying",
+        "dead_letters": 2,
+        "dropped": 0,
+    }
+    made.story.close()
