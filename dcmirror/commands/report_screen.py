@@ -40,13 +40,19 @@ def _rich(title: str, found: list[Table], told: list[str], stream: TextIO) -> No
             title=Text(table.title, style="bold"),
             title_justify="left",
             box=box.SIMPLE_HEAD,
+            pad_edge=False,
             show_header=any(table.columns),
         )
         for number, column in enumerate(table.columns):
             justify = "left" if table.is_text(number) else "right"
             rich.add_column(Text(column), justify=justify, overflow="fold")  # type: ignore[arg-type]
         for row in table.rows:
-            rich.add_row(*map(Text, row))  # Text: names are no markup
+            # Text: names are no markup.  A number stays with its unit.
+            cells = (
+                c.replace(" ", "\u00a0") if not table.is_text(n) else c
+                for n, c in enumerate(row)
+            )
+            rich.add_row(*map(Text, cells))
         console.print(rich)
     for note in told:
         console.print(Text(f"Note: {note}", style="yellow"))
