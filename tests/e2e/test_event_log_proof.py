@@ -175,15 +175,17 @@ def test_five_thousand_outcomes_reach_elasticsearch_once(
     kill_logger(deployment)
     fill_journal(watch, deployment)
     await_copies(watch, deployment, FILES // 2)
+    wait_until(lambda: time.monotonic() - began > LATE_SECONDS - 10, LATE_SECONDS)
     assert shipper(deployment)["shipped"] == 0
-    wait_until(lambda: time.monotonic() - began > LATE_SECONDS, LATE_SECONDS)
-    server.start()
+    server.begin()
     upload(remote, FILES * 3 // 5, FILES * 4 // 5)
+    server.await_ready()
     wait_until(lambda: server.count(f"logs-dcmirror.transfer-{NAMESPACE}") > 0)
     server.kill9()
     kill_logger(deployment)
+    server.begin()
     upload(remote, FILES * 4 // 5, FILES)
-    server.start()
+    server.await_ready()
     kill_logger(deployment)
     wait_until(lambda: is_through(kafka, deployment), 120, what="all committed")
     await_shipped(deployment)
@@ -192,7 +194,7 @@ def test_five_thousand_outcomes_reach_elasticsearch_once(
     replay = deployment.run("replay")
     assert replay.returncode == 0, replay.stderr
     await_shipped(deployment)
-    status = deployment.status()
+    status, shipping = deployment.status(), shipper(deployment)
     report = deployment.run("report", "--json")
     assert watch.stop() == 0, watch.log[-3000:]
 
@@ -202,6 +204,7 @@ def test_five_thousand_outcomes_reach_elasticsearch_once(
     the_replayed_succeeded(told, rows)
     the_sums_agree(told, deployment, json.loads(report.stdout))
     only_the_lesser_were_dropped(told, status)
+    assert (shipping["dead_letters"], shipping["spoiled"]) == (0, 0)
     every_file_is_right(deployment, remote)
     assert "Traceback" not in watch.log
 
