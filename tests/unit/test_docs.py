@@ -119,7 +119,10 @@ def test_required_keys_are_called_required() -> None:
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here")
-@pytest.mark.parametrize("page", ["dcmirror.1", "dcmirror.toml.5", "dcmirror-events.7"])
+@pytest.mark.parametrize(
+    "page",
+    ["dcmirror.1", "dcmirror.toml.5", "dcmirror-events.7", "dcmirror-metrics.7"],
+)
 def test_groff_has_nothing_to_complain_about(page: str) -> None:
     ran = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", "-z", ROOT / "man" / page],
