@@ -15,6 +15,7 @@ import pytest
 from chaos import IMPATIENT, RAW, classes, copied, ended_well, given_up
 from deployment import Deployment
 
+from dcmirror.core.metric_table import METRICS, Kind, Metric
 from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import free_port, wait_until
 from scraping import Scrape, scrape, shows
@@ -33,6 +34,8 @@ PASSING: dict[str, dict[str, Any]] = {
     "flip": {"after": 5},
     "digest-wrong": {"methods": ("GET",)},
 }
+#: Shown while there is a hold only.
+ABSENT = {"dcmirror_hold_start_time_seconds"}
 LASTING: dict[str, dict[str, Any]] = {
     "flip": {"after": 5},
     "short-body": {"count": 10},
@@ -60,6 +63,12 @@ def watched(
     )
     mirror.variables.update(IMPATIENT)
     return mirror
+
+
+def is_shown(found: Scrape, metric: Metric) -> bool:
+    """Whether a real daemon gives this metric a sample."""
+    name = f"{metric.name}_count" if metric.kind is Kind.HISTOGRAM else metric.name
+    return any(known == name for known, _ in found.samples)
 
 
 def mirrored(found: Scrape) -> float | None:
@@ -110,6 +119,7 @@ def test_counters_are_those_of_the_catalogue_failed_csv_and_dcache_itself(
     wait_until(lambda: told(scrape(port)) == settled(watched), what="the same counts")
     found = scrape(port)
 
+    assert ABSENT == {metric.name for metric in METRICS if not is_shown(found, metric)}
     copies = watched.copies()
     assert (48, 3) == tuple(told(found)[each] for each in ("mirrored", "failed"))
     assert Counter(classes(watched).values()) == {
