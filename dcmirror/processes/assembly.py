@@ -194,7 +194,7 @@ def _worker_post(
 
 
 def logger_post(settings: Settings, state: StateDirectory, command: str) -> Post:
-    """The post of the process that ships the journal; that of ``watch`` has /metrics."""
+    """The post that ships the journal; the one of ``watch`` answers /metrics too."""
     status = state.status if command == "watch" else None
 
     def boot(inbox: Connection, outbox: Connection) -> LoggerBoot:
