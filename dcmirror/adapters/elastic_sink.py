@@ -132,11 +132,12 @@ class ElasticSink:
         if len(streams) < len(lines):
             return self._without_strays(lines, known)
         client = self._connected()
-        body = b"".join(
+        parts = [
             b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n'
             % (stream, document_id(segment, number), document)
             for stream, (segment, number, document) in zip(streams, lines, strict=True)
-        )
+        ]
+        body = b"".join(parts)
         verdict = judge(client.bulk(body, self._query), len(lines))
         if verdict is None:
             return self._later(lines, f"{client}: an answer that makes no sense")
