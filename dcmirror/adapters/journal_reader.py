@@ -60,8 +60,8 @@ class JournalReader:
     def __init__(
         self,
         directory: Path,
-        max_lines: int = 2000,
-        max_bytes: int = 1024 * 1024,
+        max_lines: int = 4000,
+        max_bytes: int = 2 * 1024 * 1024,
         *,
         keeps_spoiled: bool = True,
     ) -> None:

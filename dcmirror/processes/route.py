@@ -28,7 +28,7 @@ _LONGEST_PAUSE = 60.0
 # How often a pause looks whether there is a reason to end it.
 _LOOK_SECONDS = 1.0
 # Lines that wait while others pass them: bounded.
-_MOST_WAITING = 4000
+_MOST_WAITING = 8000
 
 
 class Stop:

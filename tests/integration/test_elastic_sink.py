@@ -307,3 +307,27 @@ def test_a_server_that_comes_back_is_found(bench, stub):
 
     assert (1, 0, 0) == total(ship(bench.sink, receipt.rest))
     assert [1, 2] == bench.arrived()
+
+
+def test_many_lines_go_in_two_requests_and_each_has_its_own_fate(bench, stub):
+    stub.faults.append(error(503, "unavailable"))
+    lines = bench.lines(*range(1000))
+    receipt = bench.sink.ship(lines)
+
+    assert [500, 500] == [len(bulk.ids) for bulk in stub.bulks]
+    assert (500, 500) == (receipt.taken, len(receipt.rest))
+    assert list(receipt.rest) in (lines[:500], lines[500:])
+    assert "unavailable" in receipt.trouble
+    assert receipt.pause > 0
+    assert (500, 0, 0) == total(ship(bench.sink, receipt.rest))
+    assert list(range(1000)) == bench.arrived()
+
+
+def test_what_needs_a_person_is_told_first(bench, stub):
+    stub.faults.append(error(503, "unavailable"))
+    stub.faults.append(error(403, "security_exception"))
+    receipt = bench.sink.ship(bench.lines(*range(1000)))
+
+    assert 1000 == len(receipt.rest)
+    assert receipt.needs_help
+    assert "security_exception" in receipt.trouble
