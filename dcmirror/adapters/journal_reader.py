@@ -104,10 +104,8 @@ class JournalReader:
             try:
                 while not self._is_full(batch):
                     piece = os.pread(fd, _PIECE_BYTES, position.offset)
-                    end = piece.rfind(b"\n")
-                    if end >= 0:
-                        lines = piece[:end].split(b"\n")
-                        position = self._take(batch, segment, position, lines)
+                    if b"\n" in piece:
+                        position = self._take(batch, segment, position, piece)
                     elif len(piece) < _PIECE_BYTES:
                         break
                     else:
@@ -117,24 +115,24 @@ class JournalReader:
         return position
 
     def _take(
-        self, batch: Batch, segment: Segment, position: Position, lines: list[bytes]
+        self, batch: Batch, segment: Segment, position: Position, piece: bytes
     ) -> Position:
         """Whole lines; each has a number by which it is known for ever."""
-        name, number, size = segment.path.name, position.line, 0
+        name, number, start = segment.path.name, position.line, 0
+        last = number + self._max_lines - len(batch.lines)
         room = self._max_bytes - batch.size
-        append, make = batch.lines.append, ShippedLine._make
-        for line in lines[: self._max_lines - len(batch.lines)]:
+        find, append, make = piece.find, batch.lines.append, ShippedLine._make
+        # Not split: that would look at every byte, and copy every line twice.
+        while number < last and start < room and (end := find(b"\n", start)) >= 0:
             number += 1
-            size += len(line) + 1
-            head = line[:-_CRC_BYTES]
-            if line[-_CRC_BYTES:] == b',"crc":"%08x"}' % crc32(head):
+            head = piece[start : end - _CRC_BYTES]
+            if piece[end - _CRC_BYTES : end] == b',"crc":"%08x"}' % crc32(head):
                 append(make((name, number, head + b"}")))
             else:
-                self._spoil(batch, segment, line)
-            if size >= room:
-                break
-        batch.size += size
-        return replace(position, offset=position.offset + size, line=number)
+                self._spoil(batch, segment, piece[start:end])
+            start = end + 1
+        batch.size += start
+        return replace(position, offset=position.offset + start, line=number)
 
     def _skip(self, batch: Batch, segment: Segment, position: Position) -> Position:
         """Damage without an end counts by pieces, the same ones at every reading."""
