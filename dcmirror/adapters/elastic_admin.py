@@ -22,7 +22,6 @@ from dcmirror.settings import Elasticsearch
 _OLDEST = ".".join(map(str, templates.OLDEST))
 _FLOOD = "index.blocks.read_only_allow_delete"
 _NO_SECURITY = "no handler found"
-_REPEATABLE = ("GET", "PUT")
 _WRONG_CA = "certificate verify failed"
 
 
@@ -64,7 +63,7 @@ class ElasticAdmin:
             ElasticUnreachableError: no server answers, or it is not who it should be.
             ElasticRefusedError: it answered, with an error.
         """
-        for _ in range(self._others if request.method in _REPEATABLE else 0):
+        for _ in range(self._others if request.is_repeatable else 0):
             # The client has marked the address that failed, and asks another one.
             with contextlib.suppress(ElasticUnreachableError):
                 return self._ask(request)

@@ -144,7 +144,8 @@ def _dry_run(options: SetupOptions) -> ExitStatus:
     """All that would be sent, as Kibana's console takes it; the rest is comments."""
     for step in _planned(options):
         is_due = step.requests or step.verb in ("imported", "written")
-        options.echo(f"\n# to be {step.line}" if is_due else f"# {step.line}")
+        line = " ".join(step.line.split())  # no column to keep
+        options.echo(f"\n# to be {line}" if is_due else f"# {line}")
         for request in step.requests:
             options.echo(request.console)
     return ExitStatus.DONE

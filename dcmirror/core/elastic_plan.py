@@ -307,7 +307,7 @@ def _stream(stream: Stream, choices: Choices, has_ilm: bool) -> Step:
             return Step(
                 "old", what, f"{reason}; --rollover begins a new index", (), True
             )
-        request = Request("POST", f"{stream.name}/_rollover")
+        request = Request("POST", f"{stream.name}/_rollover", is_repeatable=False)
         return Step("renewed", what, reason, (request,))
     changes = dict(_stream_changes(stream, missing, choices, has_ilm))
     if not changes:

@@ -49,11 +49,15 @@ TYPES: dict[str, Body] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to Elasticsearch; ``path`` without the leading slash."""
+    """One request to Elasticsearch; ``path`` without the leading slash.
+
+    ``is_repeatable``: twice is as good as once, so another address may be asked.
+    """
 
     method: str
     path: str
     body: Body | None = None
+    is_repeatable: bool = True
 
     @property
     def console(self) -> str:
@@ -172,7 +176,7 @@ def api_key(name: str, days: int | None) -> Request:
     }
     if days is not None:
         body["expiration"] = f"{days}d"
-    return Request("POST", "_security/api_key", body)
+    return Request("POST", "_security/api_key", body, is_repeatable=False)
 
 
 def may_write(namespace: str) -> Request:

@@ -194,6 +194,15 @@ def test_a_bad_filter_rule_ends_with_4(site: Site) -> None:
     assert "[z-a]x" in only(site)
 
 
+def test_an_elasticsearch_that_is_down_is_a_warning_only(
+    site: Site, refusing_port: int
+) -> None:
+    site.values["elasticsearch"] = {"urls": [f"http://127.0.0.1:{refusing_port}"]}
+
+    assert site.check() == ExitStatus.DONE
+    assert only(site).startswith("WARN  Elasticsearch: Elasticsearch cannot be reached")
+
+
 def test_a_broker_that_is_down_ends_with_11(site: Site, refusing_port: int) -> None:
     site.values["kafka"]["servers"] = [f"127.0.0.1:{refusing_port}"]
 
