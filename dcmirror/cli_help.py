@@ -20,6 +20,10 @@ MEANINGS = {
     ExitStatus.DOOR: "the door is out of reach or does not show the folder",
     ExitStatus.ELASTIC: "Elasticsearch or Kibana is out of reach or refuses us",
     ExitStatus.ROWS_REMAIN: "rows remain in failed.csv",
+    ExitStatus.SOURCES_REMAIN: "some sources could not be deleted, or may not be",
+    ExitStatus.BOOKS_DIFFER: "the books contradict each other, or have gaps",
+    ExitStatus.COPIES_DIFFER: "copies are missing, damaged or changed",
+    ExitStatus.SOURCE_DIFFERS: "source and mirror differ",
     ExitStatus.SECOND_TERM: "a second TERM: stopped at once",
 }
 

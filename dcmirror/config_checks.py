@@ -168,6 +168,21 @@ def recopy_leave(value: str) -> bool:
     return value in ("recopy", "leave")
 
 
+def stat_deep(value: str) -> bool:
+    """ "stat" or "deep\""""
+    return value in ("stat", "deep")
+
+
+def exclude_glob(value: str) -> bool:
+    """a glob, such as "scratch/**\""""
+    return bool(value.strip())
+
+
+def fraction(value: float) -> bool:
+    """above 0, at most 1"""
+    return 0 < value <= 1
+
+
 def log_level(value: str) -> bool:
     """ "debug", "info", "warning" or "error\""""
     return value in ("debug", "info", "warning", "error")
@@ -201,6 +216,9 @@ CHECKS: dict[str, Check] = {
         retry_fail_accept,
         group_file_none,
         recopy_leave,
+        stat_deep,
+        exclude_glob,
+        fraction,
         log_level,
     )
 }

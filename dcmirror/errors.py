@@ -25,6 +25,10 @@ class ExitStatus(IntEnum):
     DOOR = 14
     ELASTIC = 15
     ROWS_REMAIN = 20
+    SOURCES_REMAIN = 21
+    BOOKS_DIFFER = 22
+    COPIES_DIFFER = 23
+    SOURCE_DIFFERS = 24
     SECOND_TERM = 143
 
 

@@ -29,6 +29,8 @@ class JobKind(StrEnum):
     COMMIT = "commit"  # SRM's putDone
     HINT = "hint"  # a request that may have been an upload
     REPLAY = "replay"  # a row of failed.csv
+    RECONCILE = "reconcile"  # a listing of the source showed it
+    REPAIR = "repair"  # an audit found the copy missing or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class Job:
 
     ``path`` is the namespace path as in the event, ``relative`` the checked path below
     the mirror, ``url`` the door's URL without query.  ``size`` None means unknown.
-    ``known`` is what the catalogue says of ``relative`` at dispatch.
+    ``known`` is what the catalogue says of ``relative`` at dispatch.  ``refetch``:
+    whatever the mirror has under that name is not to be adopted.  ``trusts_size``: a
+    file without a mark is adopted if its size is right, its checksum unread.
     """
 
     task: str
@@ -78,6 +82,8 @@ class Job:
     awaits_commit: bool = False  # transferPath differs from billingPath (SRM)
     attempt: int = 1
     known: CopyRecord | None = None
+    refetch: bool = False
+    trusts_size: bool = False
 
 
 class ResultKind(StrEnum):

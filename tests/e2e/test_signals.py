@@ -305,7 +305,7 @@ NO_LIFE = """
 import os, multiprocessing.connection as c
 def die(self, *args):
     os.kill(os.getpid(), 11)
-c.Connection.send = die
+c.Connection.send = c.Connection.send_bytes = die
 """
 
 
