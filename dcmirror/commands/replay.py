@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
-from dcmirror.adapters.locks import LOOK_SECONDS, acquire, wait_for_children
-from dcmirror.adapters.state_directory import (
-    StateDirectory,
-    instance_name,
-    prepare,
-    resolve,
-)
-from dcmirror.commands.replay_progress import Progress, progress_for
+from dcmirror.adapters.locks import LOOK_SECONDS, acquire
+from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
+from dcmirror.commands.replay_progress import progress_for
 from dcmirror.core.escapes import shown
 from dcmirror.core.paths import PathMap
 from dcmirror.errors import ExitStatus
-from dcmirror.processes.assembly import EngineRoom, assemble
-from dcmirror.processes.credential_watch import CredentialWatch
-from dcmirror.processes.outbox import write_outboxes
+from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.rows_feed import RowsFeed
-from dcmirror.processes.status import StatusBoard
-from dcmirror.processes.supervisor import Supervisor
 from dcmirror.settings import Settings
-
-_SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,6 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
         if not chosen:
             _say(f"{path}: nothing to replay ({len(rows)} rows)")
             return ExitStatus.ROWS_REMAIN if rows else ExitStatus.DONE
-        wait_for_children(state.children_lock("replay"))
         return _run(options, state, failed_csv, chosen)
 
 
@@ -93,87 +81,35 @@ def _run(
     settings, dcache = options.settings, options.settings.dcache
     path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
     feed = RowsFeed(rows, failed_csv, path_map, _refused)
-    room = assemble(
+    run = EngineRun(
         settings,
         state,
         "replay",
         instance=options.instance,
-        downloads=settings.replay.maxdownloads or max(dcache.maxdownloads // 2, 1),
-        verbosity=options.verbosity - (settings.log.file is None),
-        ledgers=None,
-        failed_csv=None,
-        on_settled=feed.settled,
+        verbosity=options.verbosity,
     )
-    feed.engine = room.engine
     with progress_for(sys.stderr, len(rows)) as progress:
-        board = StatusBoard(
-            state.status_of("replay"),
-            "replay",
-            settings,
-            instance_name(settings, options.instance),
-            room,
-            time.time(),
-        )
-        hooks = ReplayHooks(room, feed, progress, board)
-        supervisor = Supervisor(
-            room.engine,
-            room.fleet,
-            feed,
-            hooks,
-            drain_seconds=settings.pipeline.drain_seconds,
-        )
-        supervisor.listen()
-        write_outboxes(room.engine.settler, state, "replay")
-        room.engine.story.started(settings)
-        hooks.every_second(time.monotonic(), time.time())
-        with board.until_the_end():
-            supervisor.run()
-    return _conclude(failed_csv, feed, supervisor)
+
+        def show(room: EngineRoom) -> None:
+            ended = feed.done + feed.failed_again + feed.refused
+            copied = room.engine.tally.bytes_mirrored
+            progress.show(ended, feed.failed_again, copied)
+
+        _, stopped_by = run_feed(run, feed, show)
+    return _conclude(failed_csv, feed, stopped_by)
 
 
 def _conclude(
-    failed_csv: FailedCsv, feed: RowsFeed, supervisor: Supervisor
+    failed_csv: FailedCsv, feed: RowsFeed, stopped_by: int | None
 ) -> ExitStatus | int:
     left, _ = failed_csv.read()
     _say(
         f"{feed.done} of {feed.total} done, {feed.failed_again} failed again; "
         f"{len(left)} rows remain in {failed_csv.path}"
     )
-    if supervisor.stopped_by is not None:
-        return _SIGNALLED + supervisor.stopped_by
+    if stopped_by is not None:
+        return SIGNALLED + stopped_by
     return ExitStatus.ROWS_REMAIN if left else ExitStatus.DONE
-
-
-class ReplayHooks:
-    """Once a second: the credential, the status and the progress bar."""
-
-    def __init__(
-        self,
-        room: EngineRoom,
-        feed: RowsFeed,
-        progress: Progress,
-        board: StatusBoard,
-    ) -> None:
-        self._room = room
-        self.board = board
-        self._feed = feed
-        self._progress = progress
-        self._credential = CredentialWatch(
-            room.proxy, room.engine, room.fleet.tell_workers
-        )
-
-    def every_second(self, now: float, wall: float) -> None:
-        """Look at the proxy, write the status, move the bar."""
-        self._credential.look(now, wall)
-        self.board.show(
-            now, wall, **self._feed.status(now), **self._credential.status(wall)
-        )
-        feed, tally = self._feed, self._room.engine.tally
-        ended = feed.done + feed.failed_again + feed.refused
-        self._progress.show(ended, feed.failed_again, tally.bytes_mirrored)
-
-    def reload(self) -> None:
-        """HUP: a replay is over soon; it goes on as it began."""
 
 
 def _tell(rows: list[FailedRow], total: int, path: Path) -> ExitStatus:

@@ -1,6 +1,6 @@
 """At a start: the outcome lines that killed runs did not bring to the journal.
 
-The supervisor of ``watch`` and ``replay`` runs it before any work begins.
+The supervisor of each command that has an engine runs it before any work begins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.errors import LockedError
 from dcmirror.processes.settler import Settler
 
-_COMMANDS = ("watch", "replay")
+_COMMANDS = ("watch", "replay", "reconcile", "audit")
 
 
 def write_outboxes(settler: Settler, state: StateDirectory, command: str) -> None:
