@@ -173,6 +173,16 @@ def stat_deep(value: str) -> bool:
     return value in ("stat", "deep")
 
 
+def always_try_never(value: str) -> bool:
+    """ "always", "try" or "never\""""
+    return value in ("always", "try", "never")
+
+
+def up_to_64(value: int) -> bool:
+    """a number from 1 to 64"""
+    return 1 <= value <= 64
+
+
 def exclude_glob(value: str) -> bool:
     """a glob, such as "scratch/**\""""
     return bool(value.strip())
@@ -217,6 +227,8 @@ CHECKS: dict[str, Check] = {
         group_file_none,
         recopy_leave,
         stat_deep,
+        always_try_never,
+        up_to_64,
         exclude_glob,
         fraction,
         log_level,

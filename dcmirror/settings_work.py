@@ -108,7 +108,9 @@ class Cleanup:
         check="exclude_glob",
         sample=("calibration/**", "*.keep"),
     )
-    max_files: int = setting("Most sources deleted in a run.", 10000, check="positive")
+    max_files: int = setting(
+        "Most sources deleted in a run.", 10000, check="at_least_one"
+    )
     max_bytes: int | None = setting(
         "Most bytes deleted in a run. Default: no limit.",
         None,
@@ -136,6 +138,15 @@ class Cleanup:
         (),
         sample=("/usr/local/bin/pool-free", "experiment"),
     )
+    isolate: str = setting(
+        "A source is renamed before it is deleted, and looked at under the name that "
+        "nobody else knows, so that what somebody put in its place meanwhile is never "
+        'deleted: "always", "try" (where the door refuses to rename, a source is '
+        'looked at and deleted as it is), "never".',
+        "always",
+        check="always_try_never",
+    )
+    parallel: int = setting("Sources worked on at a time.", 4, check="up_to_64")
     part_age_hours: float = setting(
         "Left-over parts in the mirror are removed at this age.",
         24.0,
@@ -143,5 +154,9 @@ class Cleanup:
         check="positive",
     )
     requests_per_second: float = setting(
-        "Most requests to the door.", 20.0, unit="1/s", check="positive"
+        "Most requests to the door; a deletion takes five. "
+        "dCache 11.2 and later refuse a client that sends more than 250.",
+        50.0,
+        unit="1/s",
+        check="positive",
     )

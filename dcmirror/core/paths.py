@@ -18,6 +18,7 @@ _SLASHES = re.compile(r"/{2,}")
 _OWN_PART = re.compile(
     r"\.dcmirror-[0-9a-f]{16}\.part|\..+\.[0-9a-f]{8}\.part", re.DOTALL
 )
+_ISOLATED = re.compile(r"\.dcmirror-[0-9a-f]{16}\.isolated")
 
 
 class PathMap:
@@ -86,6 +87,8 @@ def check_relative(relative: str, *, root_bytes: int = 0) -> None:
         raise UnsafePathError("the path is not Unicode text")
     for name in relative.split("/"):
         _check_name(name)
+        if is_isolated_name(name):
+            raise UnsafePathError("a name under which dcmirror deletes at the source")
     if is_own_part_name(name):
         # A sweep would take it for a part that nobody finished.
         raise UnsafePathError("a name that dcmirror gives to unfinished files")
@@ -133,3 +136,17 @@ def is_part_name(name: str) -> bool:
 def is_own_part_name(name: str) -> bool:
     """Whether a name has one of the hidden forms that only dcmirror gives."""
     return _OWN_PART.fullmatch(name) is not None
+
+
+def isolated_name(seed: str) -> str:
+    """The name that a source has between being set apart and being deleted.
+
+    It differs for each ``seed``; nobody else uses such names.
+    """
+    digest = hashlib.sha256(seed.encode("utf-8", "backslashreplace")).hexdigest()
+    return f".dcmirror-{digest[:16]}.isolated"
+
+
+def is_isolated_name(name: str) -> bool:
+    """Whether a name at the source is ``isolated_name``'s: never to be mirrored."""
+    return _ISOLATED.fullmatch(name) is not None
