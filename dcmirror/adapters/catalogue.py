@@ -147,7 +147,7 @@ class Catalogue:
         with self._writing() as database:
             old = catalogue_positions.load(database, topic, partition)
             if old is None or not old.may_have_given(committed):
-                fresh = Position(epoch, start, start, honours_from=epoch)
+                fresh = Position(epoch, start, start, epoch, began=start)
                 catalogue_positions.store(database, topic, partition, fresh)
                 return []
             ranges = catalogue_spans.ranges_above(
@@ -164,20 +164,6 @@ class Catalogue:
         """The last stored position of a partition."""
         with self._reading() as database:
             return catalogue_positions.load(database, topic, partition)
-
-    def honoured_spans(
-        self, topic: str, partition: int, committed: int | None
-    ) -> list[tuple[int, int]]:
-        """What ``assign`` would honour, without beginning an epoch."""
-        with self._reading() as database:
-            position = catalogue_positions.load(database, topic, partition)
-            if position is None or committed is None:
-                return []
-            if not position.may_have_given(committed):
-                return []
-            return catalogue_spans.ranges_above(
-                database, topic, partition, committed, position.honours_from
-            )
 
     def last_epoch(self) -> int:
         """The highest epoch of any partition; 0 in a new catalogue."""
@@ -211,6 +197,14 @@ class Catalogue:
         """Keep a value for later runs."""
         with self._writing() as database:
             database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+
+    def scrubbed(self, relatives: Iterable[str], at: float) -> None:
+        """These copies were read again and found good."""
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO scrubs VALUES (?, ?)",
+                ((_storable(relative), at) for relative in relatives),
+            )
 
     def count(self) -> int:
         """How many copies there are."""

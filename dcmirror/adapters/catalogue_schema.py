@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dcmirror.errors import BooksError
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE copies (
@@ -76,8 +76,29 @@ CREATE TABLE facts (
 """
 
 
+# What each version adds to the one before it; a new file passes through all of them.
+_UPGRADES: dict[int, tuple[str, ...]] = {
+    2: (
+        # Where the history that honours_from names began to read; NULL: not known.
+        "ALTER TABLE positions ADD COLUMN began INTEGER",
+        # When a copy was last read again and found good: `audit --oldest`.
+        "CREATE TABLE scrubs (relative TEXT PRIMARY KEY, at REAL NOT NULL) "
+        "WITHOUT ROWID",
+        # What the source was called while it was deleted, when to look at that name
+        # again because an answer never came, and where its copy was.
+        "ALTER TABLE deletions ADD COLUMN isolated TEXT",
+        "ALTER TABLE deletions ADD COLUMN look_until REAL",
+        "ALTER TABLE deletions ADD COLUMN copy TEXT",
+        "CREATE INDEX deletions_open ON deletions (ended_at) WHERE ended_at IS NULL",
+        # Directories of the source that cleanup emptied and removed.
+        "CREATE TABLE pruned (path TEXT NOT NULL, isolated TEXT, "
+        "intended_at REAL NOT NULL, ended_at REAL, result TEXT, error TEXT)",
+    ),
+}
+
+
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Set a new connection up, make the tables if there are none, check the version.
+    """Set a new connection up, bring the tables to this version, refuse a newer one.
 
     Raises:
         BooksError: the file was written by a newer dcmirror.
@@ -89,8 +110,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     # A batch of 500 files must fit: a cache that spills costs a second sync.
     connection.execute("PRAGMA cache_size = -8000")
     version = _version(connection)
-    if version == 0:
-        version = _create(connection)
+    if version < VERSION:
+        version = _upgrade(connection)
     if version > VERSION:
         raise BooksError(
             f"{path}: schema version {version} is newer than this dcmirror knows "
@@ -102,13 +123,18 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _create(connection: sqlite3.Connection) -> int:
+def _upgrade(connection: sqlite3.Connection) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have made them while we waited for the lock.
-        if _version(connection) == 0:
+        # Another process may have done it while we waited for the lock.
+        version = _version(connection)
+        if version == 0:
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
+        for number in range(max(version, 1) + 1, VERSION + 1):
+            for statement in _UPGRADES[number]:
+                connection.execute(statement)
+        if version < VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:

@@ -7,7 +7,10 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -167,7 +170,6 @@ def test_spans_are_honoured_only_at_an_offset_we_may_have_committed(
 ):
     settle_with_gap(catalogue)
 
-    assert expected == catalogue.honoured_spans("billing", 0, committed)
     assert expected == catalogue.assign("billing", 0, 2, committed, committed or 0)
 
 
@@ -387,3 +389,60 @@ def test_several_processes_create_and_write_one_catalogue(tmp_path):
     (only,) = catalogue.spans("t", 1)
     assert (only.first, only.last, only.counts) == (0, 24, {"mirrored": 25})
     catalogue.close()
+
+
+VERSION_1 = Path(__file__).parent.parent / "data" / "catalogue-version-1.sql"
+
+
+def test_a_file_of_version_1_is_brought_to_this_one_and_loses_nothing(tmp_path):
+    path = tmp_path / "catalogue.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_1.read_text())
+
+    catalogue = Catalogue(path)
+    catalogue.scrubbed(["raw/f1"], 5.0)
+
+    assert catalogue.count() == 2
+    assert catalogue.lookup(["raw/f1"])["raw/f1"].pnfsid == "0000A1"
+    assert catalogue.spans("billing", 0) == [
+        Span("billing", 0, 1, 0, 9, {"mirrored": 2, "not-ours": 8})
+    ]
+    position = catalogue.position("billing", 0)
+    assert position == Position(1, 10, 8, 1)
+    assert position is not None
+    assert position.began is None
+    catalogue.close()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("SELECT * FROM scrubs").fetchall() == [("raw/f1", 5.0)]
+
+
+def test_two_who_open_a_file_of_version_1_at_once_both_find_it_whole(tmp_path):
+    path = tmp_path / "catalogue.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(VERSION_1.read_text())
+    found: list[int] = []
+    threads = [
+        Thread(target=lambda: found.append(Catalogue(path).count())) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [2] * 8
+
+
+def test_where_a_history_began_is_kept_until_the_next_one_begins(catalogue):
+    catalogue.assign("billing", 0, 1, None, 40)
+    catalogue.settle(
+        SettleBatch(
+            spans=(span(40, 49),), positions={("billing", 0): Position(1, 50, 50)}
+        )
+    )
+    catalogue.assign("billing", 0, 2, 50, 50)
+    assert catalogue.position("billing", 0).began == 40
+
+    catalogue.assign("billing", 0, 3, 90, 90)
+
+    assert catalogue.position("billing", 0).began == 90
