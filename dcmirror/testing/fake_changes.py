@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from dcmirror.testing.fake_events import Movement
 from dcmirror.testing.fake_http import ClientGone, Exchange
 from dcmirror.testing.fake_namespace import FileVersion, Stored, adler32_of, parent
-from dcmirror.testing.fake_site import Site
+from dcmirror.testing.fake_site import Deletion, Site
 
 
 class Changes:
@@ -38,13 +38,22 @@ class Changes:
             site.billing.replica_removed(old.pnfsid, old.size)
         exchange.reply(201)
 
-    def delete(self, exchange: Exchange, path: str, who: str) -> None:
+    def delete(
+        self, exchange: Exchange, path: str, who: str, *, is_kept: bool = False
+    ) -> None:
         """Directories go with all that is in them: so does the real door."""
         namespace, billing = self._site.namespace, self._site.billing
         if namespace.get(path) is None and not namespace.is_directory(path):
             exchange.reply(404)
             return
+        if is_kept:
+            exchange.reply(204)
+            return
         for gone, version in namespace.remove(path):
+            adler32 = adler32_of(version.content)
+            self._site.deletions.append(
+                Deletion(gone, version.pnfsid, version.size, adler32)
+            )
             billing.removed(
                 Movement(
                     path=gone,

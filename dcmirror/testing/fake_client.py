@@ -101,8 +101,30 @@ class RemoteDCache:
         )
         return answer
 
+    def populate(self, directory: str, count: int, **options: int) -> None:
+        """As ``FakeDCache.populate``."""
+        self._process.call("populate", directory=directory, count=count, **options)
+
+    def replace(self, path: str, **options: Any) -> str:
+        """As ``FakeDCache.replace``; answers with the new pnfsid."""
+        answer: str = self._process.call("replace", path=path, **options)
+        return answer
+
     def remove(self, path: str) -> None:
         self._process.call("remove", path=path)
+
+    def move(self, source: str, target: str) -> None:
+        self._process.call("move", source=source, target=target)
+
+    def set_quota(self, directory: str, available: int, used: int = 0) -> None:
+        self._process.call(
+            "set_quota", directory=directory, available=available, used=used
+        )
+
+    def deletions(self) -> list[dict[str, Any]]:
+        """What DELETEs have really removed: path, pnfsid, size, adler32."""
+        answer: list[dict[str, Any]] = self._process.call("deletions")
+        return answer
 
     def close_connections(self) -> None:
         self._process.call("close_connections")

@@ -20,7 +20,7 @@ from dcmirror.testing.fake_movers import Movers
 from dcmirror.testing.fake_namespace import FileVersion, Namespace
 from dcmirror.testing.fake_pool import Pool
 from dcmirror.testing.fake_server import HttpServer
-from dcmirror.testing.fake_site import RequestLog, Site
+from dcmirror.testing.fake_site import Deletion, Quota, RequestLog, Site
 from dcmirror.testing.fake_uploads import Uploader
 from dcmirror.testing.pki import Pki
 
@@ -144,6 +144,11 @@ class FakeDCache(Uploader):
         """What is there now, by namespace path."""
         return self.site.namespace.files()
 
+    @property
+    def deletions(self) -> list[Deletion]:
+        """What DELETEs at the door have really removed, in their order."""
+        return list(self.site.deletions)
+
     def url_of(self, path: str) -> str:
         """The door's URL of a namespace path."""
         return f"{self.door_url}{self.site.url_path_of(path)}"
@@ -163,6 +168,27 @@ class FakeDCache(Uploader):
     def set_digest(self, path: str, adler32: int | None) -> None:
         """dCache has stored this checksum for the file (by now), or none."""
         self.site.namespace.update(path, adler32=adler32)
+
+    def set_quota(self, directory: str, available: int, used: int = 0) -> None:
+        """Directory and all below it have this as their quota properties (RFC 4331).
+
+        As in dCache with a write token; without, these properties do not exist.
+        """
+        self.site.quotas[directory] = Quota(available, used)
+
+    @contextmanager
+    def before(self, method: str, callback: Callable[[str], object]) -> Iterator[None]:
+        """Meanwhile, call back with the path when such a request is about to be done.
+
+        It has arrived and is allowed; nothing was looked at yet.  Here a test replaces,
+        moves or removes files as late as HTTP allows:
+        ``with fake.before("DELETE", fake.replace): ...``
+        """
+        self.site.watchers[method] = callback
+        try:
+            yield
+        finally:
+            del self.site.watchers[method]
 
     def close_connections(self) -> None:
         """Hang up on everybody, as an idle timeout or a restart does."""

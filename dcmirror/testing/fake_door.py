@@ -10,6 +10,7 @@ from urllib.parse import quote
 from dcmirror.testing.fake_changes import Changes
 from dcmirror.testing.fake_faults import Fault, Kind, spoil_digest
 from dcmirror.testing.fake_http import Exchange
+from dcmirror.testing.fake_mischief import after, before
 from dcmirror.testing.fake_movers import Mover
 from dcmirror.testing.fake_namespace import FileVersion
 from dcmirror.testing.fake_pool import send_file
@@ -119,6 +120,7 @@ class Door:
     def _login_passed(
         self, exchange: Exchange, path: str, who: str, fault: Fault | None
     ) -> None:
+        before(self._site, exchange, path, fault)
         match exchange.head.method:
             case "GET":
                 self._get(exchange, path, who)
@@ -127,18 +129,20 @@ class Door:
             case "PUT":
                 self._changes.put(exchange, path, who)
             case "DELETE":
-                self._changes.delete(exchange, path, who)
+                is_kept = fault is not None and fault.kind is Kind.KEEP
+                self._changes.delete(exchange, path, who, is_kept=is_kept)
             case "MOVE":
                 self._changes.move(exchange, path)
             case "MKCOL":
                 self._changes.make_collection(exchange, path)
             case "PROPFIND":
-                answer_propfind(exchange, self._site, path)
+                answer_propfind(exchange, self._site, path, fault)
             case "OPTIONS":
                 methods = "GET, HEAD, PUT, DELETE, MOVE, MKCOL, PROPFIND, OPTIONS"
                 exchange.reply(200, {"Allow": methods, "DAV": "1"})
             case _:
                 exchange.reply(405)
+        after(self._site, path, fault)
 
     def _get(self, exchange: Exchange, path: str, who: str) -> None:
         version = self._site.namespace.get(path)

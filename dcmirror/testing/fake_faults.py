@@ -22,6 +22,22 @@ class Kind(StrEnum):
     POOL_REFUSED = "pool-refused"  # 302 to a port where nobody listens
     NO_LENGTH = "no-length"  # HEAD without Content-Length
 
+    # what PROPFIND answers
+    LISTING_CUT = "listing-cut"  # hang up after `after` bytes; 0: in the middle
+    LISTING_UNCLOSED = "listing-unclosed"  # good HTTP, but the XML ends there
+    LISTING_GARBAGE = "listing-garbage"  # good HTTP, but no XML from there on
+    LISTING_LACKS = "listing-lacks"  # without the names like `names`, else `count` last
+    LISTING_EMPTY = "listing-empty"  # so dCache lists what it cannot read in time
+    LISTING_FOREIGN = "listing-foreign"  # and one entry of another directory
+
+    # what happens to the file (or directory) when a request for it arrives
+    VANISH = "vanish"  # it is gone, with all below, and the request meets that
+    REPLACE = "replace"  # another file of the same size stands there instead
+    REPLACE_AFTER = "replace-after"  # the same, once the request has its answer
+    KEEP = "keep"  # DELETE answers 204 and does nothing
+    STALL_ANSWER = "stall-answer"  # done at once, answered after `seconds`
+    LOSE_ANSWER = "lose-answer"  # done, then a TCP reset instead of the answer
+
     STALL_BODY = "stall-body"  # wait `seconds` after `after` bytes, then go on
     SHORT_BODY = "short-body"  # close `count` bytes before the end
     RESET_BODY = "reset-body"  # TCP reset after `after` bytes
@@ -34,7 +50,26 @@ class Kind(StrEnum):
     DIGEST_UPPER = "digest-upper"
 
 
-_AT_POOL = frozenset(Kind) - {
+_LISTING = frozenset(
+    {
+        Kind.LISTING_CUT,
+        Kind.LISTING_UNCLOSED,
+        Kind.LISTING_GARBAGE,
+        Kind.LISTING_LACKS,
+        Kind.LISTING_EMPTY,
+        Kind.LISTING_FOREIGN,
+    }
+)
+_METHODS = dict.fromkeys(_LISTING, ("PROPFIND",)) | {
+    Kind.NO_LENGTH: ("HEAD",),
+    Kind.VANISH: ("PROPFIND",),
+    Kind.REPLACE: ("DELETE",),
+    Kind.REPLACE_AFTER: ("HEAD",),
+    Kind.KEEP: ("DELETE",),
+    Kind.STALL_ANSWER: ("DELETE",),
+    Kind.LOSE_ANSWER: ("DELETE",),
+}
+_AT_DOOR = _METHODS.keys() | {
     Kind.STATUS,
     Kind.STALL,
     Kind.RESET,
@@ -42,7 +77,6 @@ _AT_POOL = frozenset(Kind) - {
     Kind.REDIRECT_LOOP,
     Kind.REDIRECT_TO,
     Kind.POOL_REFUSED,
-    Kind.NO_LENGTH,
 }
 _DIGEST_SPELLING = frozenset({Kind.DIGEST_UNPADDED, Kind.DIGEST_UPPER})
 _DIGEST = _DIGEST_SPELLING | {Kind.DIGEST_MISSING, Kind.DIGEST_WRONG}
@@ -58,9 +92,10 @@ class Fault:
         times: at most so many requests in all; None: no limit.
         per_path: at most so many requests for each path.
         probability: of each request that matches.
-        methods: of the requests that it hits.
+        methods: of the requests that it hits; GET, or where the kind makes sense.
         where: "door", "pool" or "both"; by default where the kind makes sense.
-        after, count, seconds, status, retry_after, url: see ``Kind``.
+        publish: whether events tell of a replacement.
+        after, count, seconds, status, retry_after, url, names: see ``Kind``.
     """
 
     kind: Kind
@@ -76,6 +111,8 @@ class Fault:
     after: int = 0
     count: int = 1
     url: str = ""
+    names: str = ""
+    publish: bool = False
 
 
 class Faults:
@@ -165,9 +202,8 @@ def _defaults(kind: Kind) -> dict[str, object]:
         return {"where": "both", "methods": ("GET", "HEAD")}
     if kind in _DIGEST:
         return {"where": "pool", "methods": ("GET", "HEAD")}
-    if kind is Kind.NO_LENGTH:
-        return {"methods": ("HEAD",)}
-    return {"where": "pool" if kind in _AT_POOL else "door", "methods": ("GET",)}
+    where = "door" if kind in _AT_DOOR else "pool"
+    return {"where": where, "methods": _METHODS.get(kind, ("GET",))}
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -47,6 +47,8 @@ class Exchange:
         self.head = head
         self.status = 0
         self.sent = 0
+        # called when all is done and the answer would leave
+        self.before_answer: Callable[[], None] | None = None
         self.close_after = not head.keep_alive
         self._body_left = head.content_length
         self._chunked = "chunked" in head.headers.get("transfer-encoding", "")
@@ -85,6 +87,8 @@ class Exchange:
         self, status: int, headers: Mapping[str, str], first: bytes = b""
     ) -> None:
         """Send the answer's head and perhaps the beginning of its body."""
+        if self.before_answer is not None:
+            self.before_answer()
         self.status = status
         lines = [f"HTTP/1.1 {status} {_reason(status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value]
@@ -97,6 +101,17 @@ class Exchange:
     def send(self, data: bytes | memoryview, count: int | None = None) -> None:
         self.connection.socket.sendall(data)
         self.sent += len(data) if count is None else count
+
+    def send_chunks(
+        self, status: int, headers: Mapping[str, str], body: Iterable[bytes]
+    ) -> None:
+        """Answer with a body whose length is not known when it begins."""
+        for _ in self.body():
+            pass
+        self.start(status, {"Transfer-Encoding": "chunked"} | dict(headers))
+        for piece in body:
+            self.send(b"%x\r\n%s\r\n" % (len(piece), piece), count=len(piece))
+        self.send(b"0\r\n\r\n", count=0)
 
     def pause(self, seconds: float) -> None:
         """Let time pass; ends early, with ClientGone, when the client leaves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -133,6 +133,17 @@ class Namespace:
             self.make_directory(parent(path))
             self._files[path] = version
             self._children[parent(path)].add(path.rpartition("/")[2])
+
+    def store_all(
+        self, directory: str, versions: Iterable[tuple[str, FileVersion]]
+    ) -> None:
+        """Put many files into one directory, by name."""
+        with self._lock:
+            self.make_directory(directory)
+            children = self._children[directory]
+            for name, version in versions:
+                self._files[join(directory, name)] = version
+                children.add(name)
 
     def update(self, path: str, **changes: object) -> FileVersion:
         """The same file (same pnfsid) with something changed."""

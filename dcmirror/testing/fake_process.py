@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,23 @@ class Control:
             for seen in self._fake.requests.of(method, path, server)
         ]
 
+    def populate(self, directory: str, count: int, **options: Any) -> int:
+        return len(self._fake.populate(directory, count, **options))
+
+    def replace(self, path: str, **options: Any) -> str:
+        return self._fake.replace(path, **options)
+
     def remove(self, path: str) -> None:
         self._fake.remove(path)
+
+    def move(self, source: str, target: str) -> None:
+        self._fake.move(source, target)
+
+    def set_quota(self, directory: str, available: int, used: int = 0) -> None:
+        self._fake.set_quota(directory, available, used)
+
+    def deletions(self) -> list[dict[str, Any]]:
+        return [asdict(deletion) for deletion in self._fake.deletions]
 
     def close_connections(self) -> None:
         self._fake.close_connections()
@@ -107,7 +123,12 @@ class Control:
             "files",
             "counters",
             "requests",
+            "populate",
+            "replace",
             "remove",
+            "move",
+            "set_quota",
+            "deletions",
             "close_connections",
             "flush",
         )

@@ -13,7 +13,7 @@ from dcmirror.testing.fake_events import Billing, Movement
 from dcmirror.testing.fake_faults import Faults
 from dcmirror.testing.fake_http import Exchange
 from dcmirror.testing.fake_movers import Movers
-from dcmirror.testing.fake_namespace import Namespace
+from dcmirror.testing.fake_namespace import Namespace, parent
 
 SERVER = "dCache/11.2.5"
 # dCache leaves these as they are, where a strict client would encode more of them
@@ -102,10 +102,33 @@ class RequestLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """A file that a DELETE at the door has really removed.
+
+    ``adler32`` is that of its bytes, whether dCache had stored it or not.
+    """
+
+    path: str
+    pnfsid: str
+    size: int
+    adler32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a space reservation has left, and what it holds, in bytes."""
+
+    available: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """The one dCache that door and pools are parts of.
 
-    ``root`` is the namespace directory that the door shows as ``/``.
+    ``root`` is the namespace directory that the door shows as ``/``.  ``quotas`` are
+    those of directories with a write token, which all below inherit.  ``watchers`` are
+    called with the path when the door is about to carry out a method.
     """
 
     root: str
@@ -115,6 +138,15 @@ class Site:
     billing: Billing
     clock: Callable[[], float] = time.time
     log: RequestLog = field(default_factory=RequestLog)
+    deletions: list[Deletion] = field(default_factory=list)
+    quotas: dict[str, Quota] = field(default_factory=dict)
+    watchers: dict[str, Callable[[str], object]] = field(default_factory=dict)
+
+    def quota_of(self, path: str) -> Quota | None:
+        """That of the nearest directory upwards that has one."""
+        while path not in self.quotas and path != "/":
+            path = parent(path)
+        return self.quotas.get(path)
 
     def path_of(self, url_path: str) -> str:
         """The namespace path of a URL's (encoded) path; ValueError for bad ones."""

@@ -54,11 +54,46 @@ class Uploader:
             self.tell(path, protocol=protocol, transfer_path=transfer_path)
         return version.pnfsid
 
+    def populate(
+        self, directory: str, count: int, *, size: int = 1000, seed: int = 0
+    ) -> list[str]:
+        """Many small files that nobody tells of, each of other bytes; their paths.
+
+        Takes some microseconds a file; the same seed gives the same bytes.
+        """
+        directory = directory.rstrip("/")
+        names = [f"file-{number:06d}.dat" for number in range(count)]
+        now = self.site.clock()
+        self.site.namespace.store_all(
+            directory,
+            (
+                (name, self._new_version(Patterned(size, seed + number), now))
+                for number, name in enumerate(names)
+            ),
+        )
+        return [f"{directory}/{name}" for name in names]
+
+    def replace(
+        self, path: str, data: bytes | None = None, *, publish: bool = False
+    ) -> str:
+        """Overwrite a file: another pnfsid; by default other bytes, as many as before.
+
+        This is what an adversary does between a check and a DELETE.
+        """
+        content = _content(data, self._there(path).size, None)
+        old = self._there(path).content
+        while data is None and adler32_of(content) == adler32_of(old) and old.size:
+            content = _content(None, old.size, None)
+        version = self._store(path, content, True)
+        if publish:
+            self.tell(path)
+        return version.pnfsid
+
     def tell(
         self, path: str, *, protocol: str = "webdav", transfer_path: str | None = None
     ) -> None:
         """Publish the events of an upload that is there (again)."""
-        version = self.site.namespace.files()[path]
+        version = self._there(path)
         movement = self._movement(path, version, protocol, transfer_path)
         self.site.billing.moved(movement)
 
@@ -128,16 +163,23 @@ class Uploader:
 
     def _store(self, path: str, content: Content, digest: bool) -> FileVersion:
         old = self.site.namespace.get(path)
-        version = FileVersion(
-            pnfsid=self.site.namespace.new_pnfsid(),
-            content=content,
-            adler32=adler32_of(content) if digest else None,
-            mtime=self.site.clock(),
-        )
+        version = self._new_version(content, self.site.clock(), digest)
         self.site.namespace.store(path, version)
         if old is not None:
             self.site.billing.replica_removed(old.pnfsid, old.size)
         return version
+
+    def _there(self, path: str) -> FileVersion:
+        version = self.site.namespace.get(path)
+        if version is None:
+            raise KeyError(path)
+        return version
+
+    def _new_version(
+        self, content: Content, now: float, digest: bool = True
+    ) -> FileVersion:
+        adler32 = adler32_of(content) if digest else None
+        return FileVersion(self.site.namespace.new_pnfsid(), content, adler32, now)
 
     def _movement(
         self,
