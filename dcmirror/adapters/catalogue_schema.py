@@ -90,6 +90,8 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         "ALTER TABLE deletions ADD COLUMN look_until REAL",
         "ALTER TABLE deletions ADD COLUMN copy TEXT",
         "CREATE INDEX deletions_open ON deletions (ended_at) WHERE ended_at IS NULL",
+        "CREATE INDEX copies_by_age ON copies (copied_at, relative) "
+        "WHERE source_deleted_at IS NULL",
         # Directories of the source that cleanup emptied and removed.
         "CREATE TABLE pruned (path TEXT NOT NULL, isolated TEXT, "
         "intended_at REAL NOT NULL, ended_at REAL, result TEXT, error TEXT)",
