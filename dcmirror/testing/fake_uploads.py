@@ -59,7 +59,7 @@ class Uploader:
     ) -> list[str]:
         """Many small files that nobody tells of, each of other bytes; their paths.
 
-        Takes some microseconds a file; the same seed gives the same bytes.
+        A hundred thousand take about a second; the same seed gives the same bytes.
         """
         directory = directory.rstrip("/")
         names = [f"file-{number:06d}.dat" for number in range(count)]
