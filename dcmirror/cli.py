@@ -12,11 +12,16 @@ from pathlib import Path
 
 import click
 
-from dcmirror import __version__, cli_elastic, cli_report, cli_status, config
+from dcmirror import (
+    __version__,
+    cli_elastic,
+    cli_replay,
+    cli_report,
+    cli_status,
+    config,
+)
 from dcmirror.cli_help import epilog
 from dcmirror.cli_options import common as _common
-from dcmirror.cli_options import since as _since
-from dcmirror.core.failures import FailureClass
 from dcmirror.errors import DcmirrorError, ExitStatus
 
 _STOPPED_BY_INT = 130
@@ -60,64 +65,6 @@ def watch(
     return command.watch(options)
 
 
-@cli.command(epilog=epilog("replay"))
-@click.argument("csv", required=False, type=click.Path(path_type=Path), metavar="[CSV]")
-@click.option(
-    "--class",
-    "classes",
-    multiple=True,
-    type=click.Choice([str(each) for each in FailureClass]),
-    metavar="CLASS",
-    help="Only rows of this failure class; may be given again.",
-)
-@click.option("--under", metavar="PATH", help="Only files below this namespace path.")
-@click.option(
-    "--since",
-    callback=_since,
-    metavar="AGE|TIME",
-    help="Only rows newer than an age (90m, 2d) or a time (UTC if it names no zone).",
-)
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most this many rows."
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be tried.")
-@_common
-def replay(
-    csv: Path | None,
-    classes: tuple[str, ...],
-    under: str | None,
-    since: float | None,
-    limit: int | None,
-    dry_run: bool,
-    config_path: Path | None,
-    instance: str | None,
-    verbose: int,
-    quiet: int,
-) -> ExitStatus | int:
-    """Try the rows of failed.csv again.
-
-    Only those that fail again stay in the file. Without CSV it takes [local]
-    failedtasksfile, without options all its rows. It may run beside `dcmirror watch`,
-    and may be stopped at any time: no row is lost.
-    """
-    settings = config.load(config_path, os.environ)
-
-    from dcmirror.commands import replay as command
-
-    options = command.ReplayOptions(
-        settings=settings,
-        csv=csv,
-        classes=classes,
-        under=under,
-        since=since,
-        limit=limit,
-        dry_run=dry_run,
-        instance=instance,
-        verbosity=verbose - quiet,
-    )
-    return command.replay(options)
-
-
 @cli.command(epilog=epilog("check"))
 @click.option(
     "--file",
@@ -158,6 +105,7 @@ def check(
 
 
 cli.add_command(cli_elastic.elastic)
+cli.add_command(cli_replay.replay)
 cli.add_command(cli_report.report)
 cli.add_command(cli_status.status)
 

@@ -90,6 +90,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "replay": (
         "dcmirror replay --dry-run",
         "dcmirror replay --class checksum-mismatch --since 2d",
+        "dcmirror replay --path 'run7/**' --max-attempts 20",
+        "dcmirror replay - <rows.csv >still-failing.csv",
         "dcmirror replay /var/lib/dcmirror/main/failed.csv --under /pnfs/data/raw",
     ),
     "check": (

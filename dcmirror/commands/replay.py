@@ -3,36 +3,63 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
+from dcmirror.adapters.piped_rows import PipedRows
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
 from dcmirror.commands.replay_progress import progress_for
+from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
+from dcmirror.core.choosing import Choice, choose
 from dcmirror.core.escapes import shown
+from dcmirror.core.failed_rows import document
 from dcmirror.core.paths import PathMap
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom
-from dcmirror.processes.rows_feed import RowsFeed
+from dcmirror.processes.rows_feed import RowsBook, RowsFeed
 from dcmirror.settings import Settings
+
+#: In place of a file: standard input, and what remains goes to standard output.
+PIPE = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What the command line says."""
+    """What the command line says; ``csv`` may be ``PIPE``."""
 
     settings: Settings
     csv: Path | None = None
-    classes: tuple[str, ...] = ()
-    under: str | None = None
-    since: float | None = None
-    limit: int | None = None
+    choice: Choice = field(default_factory=Choice)
     dry_run: bool = False
+    as_json: bool = False
     instance: str | None = None
     verbosity: int = 0
+
+
+class Book(RowsBook, Protocol):
+    """Where the rows come from: the file, or a pipe."""
+
+    path: Any
+
+    def read(self) -> tuple[list[FailedRow], int]:
+        """The rows that remain, and how many lines are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What of a book is tried; ``total`` rows are in it, ``torn`` lines are none."""
+
+    book: Book
+    rows: list[FailedRow]
+    total: int
+    torn: int
+
+    def document(self) -> dict[str, Any]:
+        return {"file": str(self.book.path), "rows": self.total, "torn": self.torn}
 
 
 def replay(options: ReplayOptions) -> ExitStatus | int:
@@ -44,43 +71,57 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
     """
     settings = options.settings
     state = prepare(resolve(settings, options.instance))
-    path = options.csv or settings.local.failedtasksfile or state.failed_csv
-    failed_csv = FailedCsv(path)
     with acquire(state.lock("replay"), LOOK_SECONDS):
-        rows, torn = failed_csv.read()
-        chosen = choose(rows, options)
-        if torn:
-            _say(f"{path}: {torn} lines are no whole rows; they are left out")
-        if options.dry_run:
-            return _tell(chosen, len(rows), path)
-        if not chosen:
-            _say(f"{path}: nothing to replay ({len(rows)} rows)")
-            return ExitStatus.ROWS_REMAIN if rows else ExitStatus.DONE
-        return _run(options, state, failed_csv, chosen)
+        if options.csv == PIPE:
+            return _through_a_pipe(options, state)
+        path = options.csv or settings.local.failedtasksfile or state.failed_csv
+        return _work(options, state, FailedCsv(path))
 
 
-def choose(rows: list[FailedRow], options: ReplayOptions) -> list[FailedRow]:
-    """The rows that the options name, one for each file and task, oldest first."""
-    under = options.under.rstrip("/") + "/" if options.under else None
-    wanted = {
-        row.key: row
-        for row in rows
-        if (not options.classes or row.failure_class in options.classes)
-        and (under is None or row.path.startswith(under))
-        and (options.since is None or row.time >= options.since)
-    }
-    return list(wanted.values())[: options.limit]
+def _through_a_pipe(options: ReplayOptions, state: StateDirectory) -> ExitStatus | int:
+    piped = PipedRows(sys.stdin.buffer)
+    try:
+        return _work(options, state, piped)
+    finally:
+        # However it ended: whoever gave us the rows gets back what is not done.
+        if not options.dry_run:
+            piped.write(sys.stdout)
+
+
+def _work(
+    options: ReplayOptions, state: StateDirectory, book: Book
+) -> ExitStatus | int:
+    rows, torn = book.read()
+    wanted = choose(rows, options.choice, path_map_of(options.settings))
+    chosen = _Chosen(book, wanted, len(rows), torn)
+    if torn:
+        say(f"{book.path}: {torn} lines are no whole rows; they are left out")
+    if options.dry_run:
+        return _tell(options, chosen)
+    if not wanted:
+        return _nothing(options, chosen)
+    return _run(options, state, chosen)
+
+
+def path_map_of(settings: Settings) -> PathMap:
+    """Where the files of this configuration are."""
+    dcache = settings.dcache
+    return PathMap(dcache.url, dcache.pool, dcache.folder)
+
+
+def _nothing(options: ReplayOptions, chosen: _Chosen) -> ExitStatus:
+    if chosen.total or options.verbosity >= 0:
+        say(f"{chosen.book.path}: nothing to replay ({chosen.total} rows)")
+    if options.as_json:
+        tell_document(_outcome(chosen, None, chosen.total, None))
+    return ExitStatus.ROWS_REMAIN if chosen.total else ExitStatus.DONE
 
 
 def _run(
-    options: ReplayOptions,
-    state: StateDirectory,
-    failed_csv: FailedCsv,
-    rows: list[FailedRow],
+    options: ReplayOptions, state: StateDirectory, chosen: _Chosen
 ) -> ExitStatus | int:
-    settings, dcache = options.settings, options.settings.dcache
-    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
-    feed = RowsFeed(rows, failed_csv, path_map, _refused)
+    settings = options.settings
+    feed = RowsFeed(chosen.rows, chosen.book, path_map_of(settings), _refused)
     run = EngineRun(
         settings,
         state,
@@ -88,7 +129,7 @@ def _run(
         instance=options.instance,
         verbosity=options.verbosity,
     )
-    with progress_for(sys.stderr, len(rows)) as progress:
+    with progress_for(sys.stderr, len(chosen.rows)) as progress:
 
         def show(room: EngineRoom) -> None:
             ended = feed.done + feed.failed_again + feed.refused
@@ -96,35 +137,51 @@ def _run(
             progress.show(ended, feed.failed_again, copied)
 
         _, stopped_by = run_feed(run, feed, show)
-    return _conclude(failed_csv, feed, stopped_by)
+    return _conclude(options, chosen, feed, stopped_by)
 
 
 def _conclude(
-    failed_csv: FailedCsv, feed: RowsFeed, stopped_by: int | None
+    options: ReplayOptions, chosen: _Chosen, feed: RowsFeed, stopped_by: int | None
 ) -> ExitStatus | int:
-    left, _ = failed_csv.read()
-    _say(
-        f"{feed.done} of {feed.total} done, {feed.failed_again} failed again; "
-        f"{len(left)} rows remain in {failed_csv.path}"
-    )
+    left = len(chosen.book.read()[0])
+    if left or stopped_by is not None or options.verbosity >= 0:
+        say(
+            f"{feed.done} of {feed.total} done, {feed.failed_again} failed again; "
+            f"{left} rows remain in {chosen.book.path}"
+        )
+    if options.as_json:
+        tell_document(_outcome(chosen, feed, left, stopped_by))
     if stopped_by is not None:
         return SIGNALLED + stopped_by
     return ExitStatus.ROWS_REMAIN if left else ExitStatus.DONE
 
 
-def _tell(rows: list[FailedRow], total: int, path: Path) -> ExitStatus:
+def _outcome(
+    chosen: _Chosen, feed: RowsFeed | None, left: int, stopped_by: int | None
+) -> dict[str, Any]:
+    return {
+        **chosen.document(),
+        "tried": len(chosen.rows),
+        "done": feed.done if feed else 0,
+        "failed_again": feed.failed_again if feed else 0,
+        "refused": feed.refused if feed else 0,
+        "remain": left,
+        "stopped_by_signal": stopped_by,
+    }
+
+
+def _tell(options: ReplayOptions, chosen: _Chosen) -> ExitStatus:
     """What a replay would try, for --dry-run."""
-    for row in rows:
-        print(f"{row.failure_class}\t{shown(row.path)}\t{shown(row.error)}")
-    classes = Counter(row.failure_class for row in rows)
-    named = ", ".join(f"{count} {name}" for name, count in classes.most_common())
-    _say(f"{path}: would try {len(rows)} of {total} rows ({named or 'none'})")
+    rows = chosen.rows
+    if options.as_json:
+        would_try = [document(row) for row in rows]
+        tell_document({**chosen.document(), "would_try": would_try})
+        return ExitStatus.DONE
+    tell_lines((row.failure_class, row.path, row.error) for row in rows)
+    named = counted(row.failure_class for row in rows)
+    say(f"{chosen.book.path}: would try {len(rows)} of {chosen.total} rows ({named})")
     return ExitStatus.DONE
 
 
 def _refused(row: FailedRow, why: str) -> None:
-    _say(f"left as it is: {shown(why)}")
-
-
-def _say(text: str) -> None:
-    print(f"dcmirror: {text}", file=sys.stderr)
+    say(f"left as it is: {shown(why)}")

@@ -92,6 +92,17 @@ def format_row(row: FailedRow, columns: tuple[str, ...] = COLUMNS) -> str:
     return format_line(_cell(row, column) for column in columns)
 
 
+def document(row: FailedRow) -> dict[str, Any]:
+    """A row for JSON, by its columns; times and checksums as in the file."""
+    values = {}
+    for column in (*COLUMNS, *row.extra):
+        name = _FIELD_OF.get(column)
+        value = row.extra[column] if name is None else getattr(row, name)
+        known = value is not None and name in _WRITERS
+        values[column] = _WRITERS[name](value) if known else value
+    return values
+
+
 def parse_header(line: str) -> tuple[str, ...]:
     """The columns that a header names.
 

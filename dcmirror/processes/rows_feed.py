@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
 
-from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, Key
+from dcmirror.adapters.failed_csv import FailedRow, Key
 from dcmirror.core.jobs import Job, JobKind, Origin
 from dcmirror.core.paths import PathMap, check_relative
 from dcmirror.errors import BooksError, DcmirrorError, UnsafePathError
@@ -22,13 +22,26 @@ from dcmirror.processes.settler import Settlement
 REWRITE_EVERY = 1000
 
 
+class RowsBook(Protocol):
+    """Where the rows came from, and stay until they need not be tried again."""
+
+    def rewrite(
+        self, drop: Collection[Key], change: Mapping[Key, FailedRow], /
+    ) -> object:
+        """Take rows out and put changed ones in.
+
+        Raises:
+            BooksError: the book is as it was.
+        """
+
+
 class RowsFeed:
     """Offers the chosen rows and takes out those that need not be tried again."""
 
     def __init__(
         self,
         rows: list[FailedRow],
-        failed_csv: FailedCsv,
+        book: RowsBook,
         path_map: PathMap,
         refuse: Callable[[FailedRow, str], None],
     ) -> None:
@@ -38,7 +51,7 @@ class RowsFeed:
         self.failed_again = 0
         self.refused = 0
         self.engine: Engine | None = None
-        self._failed_csv = failed_csv
+        self._book = book
         self._path_map = path_map
         self._refuse = refuse
         self._rows = deque(rows)
@@ -103,7 +116,7 @@ class RowsFeed:
             BooksError: the file is as it was; the next call tries it again.
         """
         if self._drop or self._change:
-            self._failed_csv.rewrite(self._drop, self._change)
+            self._book.rewrite(self._drop, self._change)
             self._drop, self._change = set(), {}
 
     def throttle(self, *, is_paused: bool) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import dcmirror.commands
 from dcmirror import __version__, cli
 from dcmirror.cli_help import MEANINGS, STATUSES, status_lines
+from dcmirror.core.choosing import Choice
 from dcmirror.errors import CredentialError, ExitStatus, LockedError
 
 CONFIG = """\
@@ -89,9 +90,22 @@ def test_replay_gets_its_choice_of_rows(command: Command, config_path: Path) -> 
 
     assert cli.run([*arguments.split(), "--dry-run", "-c", str(config_path)]) == 0
     options = command.options
-    assert (options.csv, options.classes) == (Path("f.csv"), ("gone", "transient"))
-    assert (options.under, options.limit, options.dry_run) == ("/raw", 5, True)
-    assert options.since is None
+    assert (options.csv, options.dry_run) == (Path("f.csv"), True)
+    assert options.choice == Choice(
+        classes=("gone", "transient"), under="/raw", limit=5
+    )
+
+
+def test_replay_gets_its_choice_of_paths_and_attempts(
+    command: Command, config_path: Path
+) -> None:
+    arguments = "replay - --path *.raw --path run7/** --min-attempts 3 --max-attempts 9"
+
+    assert cli.run([*arguments.split(), "-c", str(config_path)]) == 0
+    assert command.options.csv == Path("-")
+    assert command.options.choice == Choice(
+        globs=("*.raw", "run7/**"), min_attempts=3, max_attempts=9
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,14 +122,14 @@ def test_since_takes_a_time_in_utc(
 ) -> None:
     cli.run(["replay", "--since", text, "-c", str(config_path)])
 
-    assert command.options.since == expected
+    assert command.options.choice.since == expected
 
 
 def test_since_takes_an_age(command: Command, config_path: Path) -> None:
     before = time.time()
     cli.run(["replay", "--since", "2h", "-c", str(config_path)])
 
-    assert before - 7200 <= command.options.since <= time.time() - 7200
+    assert before - 7200 <= command.options.choice.since <= time.time() - 7200
 
 
 @pytest.mark.parametrize(
@@ -124,6 +138,10 @@ def test_since_takes_an_age(command: Command, config_path: Path) -> None:
         ["replay", "--since", "yesterday"],
         ["replay", "--class", "nonsense"],
         ["replay", "--limit", "0"],
+        ["replay", "--path", "["],
+        ["replay", "--since", "2d", "--until", "3d"],
+        ["replay", "--min-attempts", "3", "--max-attempts", "2"],
+        ["replay", "-", "--json"],
         ["watch", "--instance", "../x"],
         ["watch", "--no-such-option"],
         ["no-such-command"],
