@@ -24,7 +24,7 @@ __all__ = ["Catalogue", "OutboxLine", "Position", "SettleBatch"]
 _BUSY_SECONDS = 10.0
 _NAMES_PER_QUERY = 500
 
-_COPY_COLUMNS = (
+COPY_COLUMNS = (
     "relative, path, pnfsid, size, adler32, verified, mtime_ns, copied_at, "
     'event_time, topic, "partition", "offset"'
 )
@@ -82,12 +82,12 @@ class Catalogue:
         """The rows of these paths below the mirror, as far as there are any."""
         found: dict[str, CopyRecord] = {}
         with self._reading() as database:
-            for names in _chunks(map(_storable, relatives), _NAMES_PER_QUERY):
+            for names in _chunks(map(storable, relatives), _NAMES_PER_QUERY):
                 marks = ",".join("?" * len(names))
                 found |= {
-                    row[0]: _copy_of(row)
+                    row[0]: copy_of(row)
                     for row in database.execute(
-                        f"SELECT {_COPY_COLUMNS} FROM copies "
+                        f"SELECT {COPY_COLUMNS} FROM copies "
                         f"WHERE relative IN ({marks})",
                         names,
                     )
@@ -101,7 +101,7 @@ class Catalogue:
                 "SELECT EXISTS(SELECT 1 FROM copies WHERE pnfsid = ?1) "
                 "OR EXISTS(SELECT 1 FROM failures WHERE pnfsid = ?1) "
                 "OR EXISTS(SELECT 1 FROM deletions WHERE pnfsid = ?1)",
-                (_storable(pnfsid),),
+                (storable(pnfsid),),
             ).fetchone()
         return bool(row[0])
 
@@ -109,7 +109,7 @@ class Catalogue:
         """Make a batch durable, wholly or not; the same batch again is harmless."""
         with self._writing() as database:
             database.executemany(
-                f"INSERT INTO copies ({_COPY_COLUMNS}) "
+                f"INSERT INTO copies ({COPY_COLUMNS}) "
                 "VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (relative) DO UPDATE SET "
                 "path=excluded.path, pnfsid=excluded.pnfsid, size=excluded.size, "
                 "adler32=excluded.adler32, verified=excluded.verified, "
@@ -121,7 +121,7 @@ class Catalogue:
             )
             database.executemany(
                 "INSERT OR IGNORE INTO failures VALUES (?)",
-                ((_storable(pnfsid),) for pnfsid in batch.failed),
+                ((storable(pnfsid),) for pnfsid in batch.failed),
             )
             catalogue_spans.merge(database, batch.spans)
             for (topic, partition), position in (batch.positions or {}).items():
@@ -132,7 +132,7 @@ class Catalogue:
             )
             database.executemany(
                 "INSERT OR REPLACE INTO outbox (event_id, line) VALUES (?, ?)",
-                ((item.event_id, _storable(item.line)) for item in batch.outbox),
+                ((item.event_id, storable(item.line)) for item in batch.outbox),
             )
 
     def assign(
@@ -203,7 +203,7 @@ class Catalogue:
         with self._writing() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO scrubs VALUES (?, ?)",
-                ((_storable(relative), at) for relative in relatives),
+                ((storable(relative), at) for relative in relatives),
             )
 
     def count(self) -> int:
@@ -218,11 +218,11 @@ class Catalogue:
         while True:
             with self._reading() as database:
                 rows = database.execute(
-                    f"SELECT {_COPY_COLUMNS} FROM copies WHERE relative > ? "
+                    f"SELECT {COPY_COLUMNS} FROM copies WHERE relative > ? "
                     "ORDER BY relative LIMIT ?",
                     (after, page),
                 ).fetchall()
-            yield from map(_copy_of, rows)
+            yield from map(copy_of, rows)
             if len(rows) < page:
                 return
             after = rows[-1][0]
@@ -269,7 +269,7 @@ class Catalogue:
             raise BooksError(f"{self._path}: {exc}") from exc
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """The text, with lone surrogates (not UTF-8) written as escapes."""
     if text.isascii():
         return text
@@ -278,9 +278,9 @@ def _storable(text: str) -> str:
 
 def _row_of(copy: CopyRecord) -> tuple[object, ...]:
     return (
-        _storable(copy.relative),
-        _storable(copy.path),
-        None if copy.pnfsid is None else _storable(copy.pnfsid),
+        storable(copy.relative),
+        storable(copy.path),
+        None if copy.pnfsid is None else storable(copy.pnfsid),
         copy.size,
         copy.adler32,
         int(copy.verified),
@@ -293,7 +293,8 @@ def _row_of(copy: CopyRecord) -> tuple[object, ...]:
     )
 
 
-def _copy_of(row: Sequence[object]) -> CopyRecord:
+def copy_of(row: Sequence[object]) -> CopyRecord:
+    """The record of a row that was selected by COPY_COLUMNS."""
     values = list(row)
     values[5] = bool(values[5])
     return CopyRecord(*values)  # type: ignore[arg-type]
