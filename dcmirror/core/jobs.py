@@ -64,6 +64,7 @@ class Job:
     ``known`` is what the catalogue says of ``relative`` at dispatch.  ``refetch``:
     whatever the mirror has under that name is not to be adopted.  ``trusts_size``: a
     file without a mark is adopted if its size is right, its checksum unread.
+    ``modified`` is the file's own time at the source, where a listing told it.
     """
 
     task: str
@@ -84,6 +85,7 @@ class Job:
     known: CopyRecord | None = None
     refetch: bool = False
     trusts_size: bool = False
+    modified: float | None = None
 
 
 class ResultKind(StrEnum):

@@ -23,6 +23,7 @@ from dcmirror.core.jobs import (
     AttemptResult,
     CopyRecord,
     Job,
+    JobKind,
     Progress,
     ResultKind,
     Step,
@@ -50,6 +51,8 @@ from dcmirror.tasks.exchange import AttemptFailed, Exchange, Rules, destination_
 DIGEST_LADDER = (0.0, 1.0, 3.0, 10.0, 30.0, 16.0)
 #: Fetches of one attempt while the file under the path changes.
 _MAX_FETCHES = 3
+#: Jobs that ask for the proof that an unverified copy does not have yet.
+_SEEK_PROOF = (JobKind.RECONCILE, JobKind.REPAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +197,16 @@ class CopyAttempt:
     # What the mirror has already (5.5)
 
     def _look(self, seen: Seen) -> Generator[Action, Reply, AttemptResult | None]:
-        held = _held(self.job.known, seen)
+        if self.job.refetch:
+            return None
+        held = self._held_proof(seen)
         leave = self.tools.leaves_missing
         look = judge_held(self.wanted, held, exists=seen.exists, leave=leave)
         if look is Look.FETCH:
             return None
+        if look is Look.READ and self._is_trusted(seen):
+            trusted = Held(self.wanted.pnfsid, seen.size, None, verified=False)
+            return self._adopt(seen, trusted)
         pnfsid = self.wanted.pnfsid
         if look in (Look.ASK, Look.READ):
             source = yield from self.exchange.head()
@@ -214,6 +222,18 @@ class CopyAttempt:
         if look is Look.LEFT:
             return self._result(ResultKind.LEFT, reason="removed from the mirror")
         return None
+
+    def _held_proof(self, seen: Seen) -> Held | None:
+        """What mark or row says; who looks for proof is told nothing unverified."""
+        held = _held(self.job.known, seen)
+        seeks = self.job.kind in _SEEK_PROOF and not self.job.trusts_size
+        if seeks and seen.exists and held is not None and not held.verified:
+            return None
+        return held
+
+    def _is_trusted(self, seen: Seen) -> bool:
+        """Whether the right size is enough for a file that nothing speaks for."""
+        return self.job.trusts_size and self.wanted.size == seen.size
 
     def _believe(self, source: Source) -> None:
         """The path is another file than the event's: that one is wanted from now on."""
@@ -354,7 +374,8 @@ class CopyAttempt:
     ) -> Generator[Action, Reply, AttemptResult]:
         part, self.part = self.part, None
         assert part is not None
-        mtime = self.job.event_time or answer.headers.last_modified or self.tools.wall()
+        job = self.job
+        told = job.event_time or answer.headers.last_modified or job.modified
         mark = Mark(
             verified.pnfsid,
             verified.adler32,
@@ -364,7 +385,7 @@ class CopyAttempt:
             self.job.event_time,
         )
         self.enter("publish")
-        published = yield Publish(part, mark, mtime)
+        published = yield Publish(part, mark, told or self.tools.wall())
         assert published is not None
         assert not isinstance(published, Answer)
         self.exchange.phases["publish"] = published.seconds * 1000
