@@ -18,6 +18,7 @@ from servers.ladder import Ladder, Unavailable, check_docker
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
+    from servers.apache import Apache
     from servers.chromium import Browser
     from servers.elasticsearch import Elasticsearch, LocalElasticsearch
     from servers.kafka import Kafka, LocalKafka
@@ -33,6 +34,7 @@ SERVERS = {
     ),
     "xrootd": ("xrootd",),
     "nginx": ("nginx", "nginx_door"),
+    "apache": ("apache",),
     "chromium": ("chromium",),
 }
 
@@ -244,6 +246,16 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Nginx]
 def nginx_door(nginx: Nginx) -> Nginx:
     """The same server, for who means its ``door_url``."""
     return nginx
+
+
+@pytest.fixture(scope="session")
+def apache(pki: Pki) -> Iterator[Apache]:
+    """WebDAV with user certificates, without digests; ``url``, ``upload``."""
+    from servers import apache as launcher
+
+    server = LADDER.climb("apache", local=lambda: launcher.start_local(pki))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

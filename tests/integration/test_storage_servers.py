@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from helpers import wait_until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dcmirror.testing.pki import Pki
+    from servers.apache import Apache
     from servers.nginx import Nginx
     from servers.xrootd import XRootD
 
@@ -79,3 +82,28 @@ def test_the_nginx_door_sends_readers_to_a_pool_with_an_id(
 
     assert 302 == answer.status
     assert "dcache-http-uuid=" in (answer.getheader("Location") or "")
+
+
+def test_apache_knows_the_user_by_the_certificate(apache: Apache, pki: Pki) -> None:
+    apache.upload("/own/a file", b"bytes")
+
+    answer = get(f"{apache.url}/own/a%20file", pki, pki.user_cert, pki.user_key)
+
+    assert 200 == answer.status
+    # a line is written after its answer has left
+    line = "GET /own/a file 200 CN=Test User,DC=dcmirror,DC=org"
+    wait_until(lambda: line in apache.requests, 10)
+
+
+def test_apache_lets_nobody_else_in(apache: Apache, pki: Pki) -> None:
+    apache.upload("/own/secret", b"bytes")
+
+    with pytest.raises(OSError):  # noqa: PT011 - an alert, or a reset after it
+        get(f"{apache.url}/own/secret", pki)
+
+
+def test_apache_forbids_what_is_called_so(apache: Apache, pki: Pki) -> None:
+    apache.upload("/own/forbidden/file", b"bytes")
+    url = f"{apache.url}/own/forbidden/file"
+
+    assert 403 == get(url, pki, pki.user_cert, pki.user_key).status
