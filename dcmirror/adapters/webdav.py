@@ -6,19 +6,16 @@ nothing here trusts them to decode, and nothing is fatal: what cannot be read is
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from dcmirror.core.checksums import parse_digest
+from dcmirror.core.http_values import pnfsid_of_etag, read_date
 
-_ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
 _REASON = re.compile(r"[A-Za-z0-9 ,.;:'()/-]{1,80}\Z")
 _SECRET = re.compile(r"uuid|token|authz|http", re.IGNORECASE)
-_DATE = re.compile(r"(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d)")
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _WANTED = frozenset(
     {
         b"content-length",
@@ -100,30 +97,3 @@ def _take(headers: Headers, name: bytes, value: str) -> None:
         headers.modified = value
     else:
         headers.retry_after = value
-
-
-def pnfsid_of_etag(etag: str) -> str | None:
-    """dCache's ETag is ``"<pnfsid>_<number>"``; other servers' ETags name no file."""
-    match = _ETAG.match(etag)
-    return match.group(1).upper() if match else None
-
-
-def read_date(value: str) -> float | None:
-    """An HTTP date; email.utils would cost every worker a megabyte for it."""
-    match = _DATE.search(value)
-    if match is None:
-        return None
-    day, month, year, hour, minute, second = match.groups()
-    number = _MONTHS.find(month.capitalize()) // 3 + 1
-    fields = (int(year), number, int(day), int(hour), int(minute), int(second))
-    return float(calendar.timegm(fields)) if number else None
-
-
-def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """``Retry-After`` as seconds from ``now``, whether it is a number or a date."""
-    if value is None:
-        return None
-    if value.isdecimal():
-        return float(value)
-    at = read_date(value)
-    return max(0.0, at - now) if at is not None else None

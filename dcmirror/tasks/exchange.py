@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from dcmirror.adapters.curl_transfer import Answer, Request, Write
-from dcmirror.adapters.webdav import retry_after_seconds
 from dcmirror.core import diagnosis
 from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.http_values import retry_after_seconds
 from dcmirror.core.jobs import HostUse, Job
 from dcmirror.core.policy import (
     MAX_HOPS,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dcmirror.adapters.webdav import (
-    pnfsid_of_etag,
-    read_headers,
-    retry_after_seconds,
-)
+from dcmirror.adapters.webdav import read_headers
+from dcmirror.core.http_values import pnfsid_of_etag, retry_after_seconds
 
 PNFSID = "0000A0EB02EBC81140A397FDFE3FF13E5DB4"
 

@@ -1,0 +1,294 @@
+"""Lists, looks at and deletes at the source, by WebDAV.
+
+A client belongs to one thread.  It never follows a redirect, and raises DoorError for
+whatever is not the answer that was asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dcmirror.adapters.curl_requests import CurlLine, Question
+from dcmirror.adapters.pace import Pace
+from dcmirror.adapters.requests import Answer, TransferOptions
+from dcmirror.adapters.webdav import Headers
+from dcmirror.core import diagnosis
+from dcmirror.core.door_errors import DoorError, DoorStopped
+from dcmirror.core.failures import FailureClass
+from dcmirror.core.http_values import retry_after_seconds
+from dcmirror.core.limits import Limits
+from dcmirror.core.listing import PROPERTIES, Entry, Listing, entry_at, has_etag
+from dcmirror.core.multistatus import (
+    DAV,
+    MultistatusError,
+    MultistatusReader,
+    Response,
+)
+from dcmirror.core.paths import PathMap
+
+_FREE_BYTES = f"{DAV} quota-available-bytes"
+_XML = "Content-Type: application/xml; charset=utf-8"
+#: Less than that on average for ``answer_seconds`` is no answer any more.
+_LEAST_BYTES_PER_SECOND = 100.0
+_GONE = frozenset({404, 410})
+_MULTISTATUS = 207
+
+
+@dataclass(frozen=True, slots=True)
+class DoorOptions:
+    """How the door is reached; ``answer_seconds`` bounds each silence of its."""
+
+    proxy: Path | None
+    capath: Path | None
+    path_map: PathMap
+    connect_seconds: float = 30.0
+    answer_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAnswer:
+    """What the door said; a 404 may be its answer to a request that came twice."""
+
+    status: int
+    reason: str = ""
+
+
+class DoorClient:
+    """One door, asked by one thread.  ``requests`` counts what was sent."""
+
+    def __init__(
+        self,
+        options: DoorOptions,
+        pace: Pace,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._paths = options.path_map
+        self._pace = pace
+        self._wall = wall
+        limits = Limits(
+            options.connect_seconds,
+            options.answer_seconds,
+            _LEAST_BYTES_PER_SECOND,
+            options.answer_seconds,
+        )
+        self._options = TransferOptions(options.proxy, options.capath, limits)
+        self._lines: list[CurlLine] = []
+        self._idle: list[CurlLine] = []
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+        return sum(line.requests for line in self._lines)
+
+    def close(self) -> None:
+        """Hang up."""
+        for line in self._lines:
+            line.close()
+        self._lines.clear()
+        self._idle.clear()
+
+    def list(self, directory: str) -> Iterator[Entry]:
+        """What is in a directory, as it comes in; not the directory itself.
+
+        The listing is whole only if this ends without an error.
+
+        Raises:
+            DoorError: it cannot be listed, or not to the end; status 404 or 410 if it
+                is not there, kind REMOVED if it is no directory.
+        """
+        url = self._directory_url(directory)
+        listing = Listing(directory, url)
+        for response in self._propfind(directory, url, depth=1, wanted=PROPERTIES):
+            entry = listing.entry_of(response)
+            if entry is not None:
+                yield entry
+        if not listing.has_itself:
+            raise _not_understood(directory, "the answer does not name it")
+        if not listing.is_directory:
+            raise DoorError(f"{directory}: not a directory", FailureClass.REMOVED)
+
+    def look(self, path: str) -> Entry | None:
+        """What is at a path now; None if there is nothing.
+
+        Raises:
+            DoorError: that cannot be told.
+        """
+        url = self._paths.url(path)
+        found = self._first_of(self._propfind(path, url, depth=0, wanted=PROPERTIES))
+        if found is None:
+            return None
+        entry = entry_at(path.rstrip("/"), found)
+        if entry.is_directory or entry.size is None or entry.trouble:
+            return entry
+        if entry.adler32 is not None and (entry.pnfsid or has_etag(found)):
+            return entry
+        return self._with_digest(entry, url)
+
+    def _first_of(self, responses: Iterator[Response]) -> Response | None:
+        try:
+            found = next(responses, None)
+        except DoorError as error:
+            if error.http_status in _GONE:
+                return None
+            raise
+        for _ in responses:  # to the end, or a cut answer would not be noticed
+            pass
+        return found
+
+    def _with_digest(self, entry: Entry, url: str) -> Entry:
+        """Ask HEAD, which may know more; all it says is of one and the same moment."""
+        if entry.size == 0:
+            return entry
+        answer = self._ask(Question("HEAD", url, ("Want-Digest: adler32",)))
+        headers = answer.headers
+        if headers.status == 200:
+            return _as_head_says(entry, headers)
+        if headers.status in (401, 403, 429) or headers.status >= 500:
+            raise self._refused("HEAD", entry.path, headers)
+        return entry  # some have no HEAD, or none for such names
+
+    def delete(self, path: str) -> DeleteAnswer:
+        """Delete one file; whatever the door answers is the answer.
+
+        Raises:
+            ValueError: the path may be a directory's; dCache deletes those whole.
+            DoorError: there was no answer, so that nobody knows.
+        """
+        if path.endswith("/") or not path:
+            raise ValueError(f"not the path of a file: {path!r}")
+        return self._delete(path, self._paths.url(path))
+
+    def delete_directory(self, path: str) -> DeleteAnswer:
+        """Delete a directory, with what is in it now.
+
+        Raises:
+            DoorError: there was no answer, so that nobody knows.
+        """
+        return self._delete(path, self._paths.url(f"{path}/"))
+
+    def _delete(self, path: str, url: str) -> DeleteAnswer:
+        answer = self._ask(Question("DELETE", url, may_repeat=False), path)
+        return DeleteAnswer(answer.headers.status, answer.headers.reason)
+
+    def free_bytes(self, directory: str) -> int | None:
+        """What may still be written there; None if the door does not say.
+
+        Raises:
+            DoorError: the directory cannot be asked for.
+        """
+        url = self._directory_url(directory)
+        asked = self._propfind(directory, url, depth=0, wanted=(_FREE_BYTES,))
+        found = next(asked, None)
+        text = found.properties.get(_FREE_BYTES, "") if found else ""
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def _directory_url(self, directory: str) -> str:
+        return self._paths.url(f"{directory}/.").removesuffix(".")
+
+    def _propfind(
+        self, path: str, url: str, *, depth: int, wanted: tuple[str, ...]
+    ) -> Iterator[Response]:
+        question = Question(
+            "PROPFIND",
+            url,
+            (f"Depth: {depth}", _XML),
+            _propfind_body(wanted),
+            wanted_status=_MULTISTATUS,
+        )
+        reader = MultistatusReader(wanted)
+        try:
+            for piece in self._pieces(question, path):
+                yield from reader.feed(piece)
+            reader.close()
+        except MultistatusError as exc:
+            raise _not_understood(path, str(exc)) from exc
+
+    def _pieces(self, question: Question, path: str) -> Iterator[bytes]:
+        """The body of the answer that was wanted."""
+        line = self._take_line()
+        try:
+            yield from self._on(line, question, path)
+            headers = line.answer.headers
+            if headers.status != question.wanted_status:
+                raise self._refused(question.method, path, headers)
+        finally:
+            self._idle.append(line)
+
+    def _ask(self, question: Question, path: str = "") -> Answer:
+        line = self._take_line()
+        try:
+            for _ in self._on(line, question, path or question.url):
+                pass
+            return line.answer
+        finally:
+            self._idle.append(line)
+
+    def _on(self, line: CurlLine, question: Question, path: str) -> Iterator[bytes]:
+        if not self._pace.wait():
+            raise DoorStopped(f"{path}: not asked for: we are told to stop")
+        yield from line.ask(question)
+        answer = line.answer
+        if answer.curl_code:
+            if self._pace.is_stopped:
+                raise DoorStopped(f"{path}: given up: we are told to stop")
+            raise _unanswered(question.method, path, answer)
+
+    def _take_line(self) -> CurlLine:
+        """A second one where somebody asks for more while a listing comes in."""
+        if not self._idle:
+            line = CurlLine(self._options, lambda: self._pace.is_stopped)
+            self._lines.append(line)
+            return line
+        return self._idle.pop()
+
+    def _refused(self, method: str, path: str, headers: Headers) -> DoorError:
+        status = headers.status
+        retry_after = retry_after_seconds(headers.retry_after, self._wall())
+        if status == 429:
+            self._pace.defer(retry_after or 1.0)
+        kind = diagnosis.of_status(status)
+        if status >= 500:  # of a GET it may mean a file that is not there yet
+            kind = FailureClass.TRANSIENT
+        reason = f" {headers.reason}" if headers.reason else ""
+        return DoorError(
+            f"{path}: the door answers {method} with status {status}{reason}",
+            kind,
+            http_status=status,
+            retry_after=retry_after,
+        )
+
+
+def _as_head_says(entry: Entry, headers: Headers) -> Entry:
+    is_same = headers.content_length == entry.size
+    return replace(
+        entry,
+        size=headers.content_length,
+        pnfsid=headers.pnfsid or (entry.pnfsid if is_same else None),
+        adler32=headers.adler32,
+        modified=headers.last_modified or entry.modified,
+    )
+
+
+def _propfind_body(wanted: tuple[str, ...]) -> bytes:
+    items = []
+    for name in wanted:
+        namespace, _, local = name.rpartition(" ")
+        items.append(f'<{local} xmlns="{namespace}"/>')
+    head = '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop>'
+    return f"{head}{''.join(items)}</prop></propfind>".encode()
+
+
+def _unanswered(method: str, path: str, answer: Answer) -> DoorError:
+    code, message = answer.curl_code, answer.message
+    kind = diagnosis.of_curl(code, message, is_connected=answer.is_connected)
+    status = answer.headers.status or None
+    text = f"{path}: {method} had no answer: {message or f'curl error {code}'}"
+    return DoorError(text, kind, http_status=status)
+
+
+def _not_understood(path: str, why: str) -> DoorError:
+    text = f"{path}: the door's listing cannot be used: {why}"
+    return DoorError(text, FailureClass.TRANSIENT)

@@ -1,0 +1,38 @@
+"""What a door refuses, fails at or does not answer, as an error of a class."""
+
+from __future__ import annotations
+
+from dcmirror.core.failures import FailureClass
+from dcmirror.errors import DcmirrorError, ExitStatus
+
+
+class DoorError(DcmirrorError):
+    """A request to the door came to nothing.
+
+    ``http_status`` None: there was no answer, or it could not be understood.
+    ``retry_after`` is in seconds, where the door said so.
+    """
+
+    exit_status = ExitStatus.DOOR
+
+    def __init__(
+        self,
+        message: str,
+        kind: FailureClass,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.http_status = http_status
+        self.retry_after = retry_after
+        if kind is FailureClass.CREDENTIAL:
+            self.exit_status = ExitStatus.CREDENTIAL
+
+
+class DoorStopped(DoorError):
+    """A request was not made, or was given up, because we are told to stop."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, FailureClass.TRANSIENT)

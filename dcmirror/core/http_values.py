@@ -1,0 +1,37 @@
+"""Values in HTTP headers and WebDAV properties that have a spelling of their own."""
+
+from __future__ import annotations
+
+import calendar
+import re
+
+_ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
+_DATE = re.compile(r"(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d)")
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+def pnfsid_of_etag(etag: str) -> str | None:
+    """dCache's ETag is ``"<pnfsid>_<number>"``; other servers' ETags name no file."""
+    match = _ETAG.match(etag)
+    return match.group(1).upper() if match else None
+
+
+def read_date(value: str) -> float | None:
+    """An HTTP date; email.utils would cost every worker a megabyte for it."""
+    match = _DATE.search(value)
+    if match is None:
+        return None
+    day, month, year, hour, minute, second = match.groups()
+    number = _MONTHS.find(month.capitalize()) // 3 + 1
+    fields = (int(year), number, int(day), int(hour), int(minute), int(second))
+    return float(calendar.timegm(fields)) if number else None
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """``Retry-After`` as seconds from ``now``, whether it is a number or a date."""
+    if value is None:
+        return None
+    if value.isdecimal():
+        return float(value)
+    at = read_date(value)
+    return max(0.0, at - now) if at is not None else None
