@@ -86,6 +86,7 @@ class Engine:
         self.progress: dict[str, Progress] = {}
         self.free_bytes: int | None = None
         self.is_stopping = False
+        self.is_yielding = False  # to another command, whose work is more urgent
         self._min_free = plan.min_free or 0
         self._lookup = lookup
         self._rng = rng
@@ -173,7 +174,7 @@ class Engine:
 
     def hand_out(self, now: float) -> dict[int, list[Job]]:
         """The jobs that each worker gets now, with what the catalogue knows of them."""
-        if self.is_stopping:
+        if self.is_stopping or self.is_yielding:
             return {}
         pairs = self.hold_desk.probes(now)
         if not self.holds.global_holds():
@@ -380,6 +381,11 @@ class Engine:
         wall: float,
     ) -> None:
         failure_class = decision.failure_class
+        if failure_class is FailureClass.GONE and entry.job.kind is JobKind.RECONCILE:
+            # A listing showed it a while ago; nobody announced it since.
+            self._forget(entry)
+            self.skip(entry.job, "vanished")
+            return
         suspects = self.plan.suspects_source and not entry.past_source_hold
         if failure_class not in SOURCE_CLASSES or not suspects or self.is_stopping:
             self._settle_entry(entry, failure_class, failure, result, wall)

@@ -32,7 +32,8 @@ class JobsFeed:
     Args:
         jobs: what to do; None means "nothing yet", the end means "nothing more".
         ahead: most jobs that the engine may hold of it, so that it stops soon.
-        may_offer: asked before each round; while it says no, nothing new is offered.
+        may_offer: asked before each round; while it says no, nothing new is offered,
+            and what was offered is not begun.
         on_settled: hears of outcomes that are durable.
     """
 
@@ -50,7 +51,6 @@ class JobsFeed:
         self.offered = 0
         self.outcomes: dict[str, int] = {}
         self.may_offer = may_offer
-        self.is_yielding = False
         self._jobs: Iterator[Job | None] = iter(jobs)
         self._ahead = ahead
         self._on_settled = on_settled
@@ -69,16 +69,14 @@ class JobsFeed:
         """Offer jobs as long as the engine has room."""
         self._clear()
         self._look_at = now + _LOOK_SECONDS
-        if self._is_over or self._is_paused:
-            return
-        self.is_yielding = not self.may_offer()
-        if not self.is_yielding:
-            self._offer_some(now)
-
-    def _offer_some(self, now: float) -> None:
         assert self.engine is not None  # set before the loop begins
+        self.engine.is_yielding = not self.may_offer()
+        if not (self._is_over or self._is_paused or self.engine.is_yielding):
+            self._offer_some(now, self.engine)
+
+    def _offer_some(self, now: float, engine: Engine) -> None:
         for _ in range(_AT_ONCE):
-            if self.engine.is_full or len(self._tasks) >= self._ahead:
+            if engine.is_full or len(self._tasks) >= self._ahead:
                 return
             try:
                 job = next(self._jobs, self)
@@ -91,7 +89,7 @@ class JobsFeed:
                 return
             self._tasks.add(job.task)
             self.offered += 1
-            self.engine.offer(job)
+            engine.offer(job)
         self._look_at = now  # there may be more, after the children had their say
 
     def _clear(self) -> None:
@@ -120,7 +118,7 @@ class JobsFeed:
 
     def next_due(self) -> float | None:
         """When it looks again whether it may offer."""
-        return None if self._is_over else self._look_at
+        return None if self.is_exhausted else self._look_at
 
     def trouble(self, now: float) -> DcmirrorError | None:
         """An error of ``jobs`` ends them; what was offered is finished first."""
@@ -130,6 +128,11 @@ class JobsFeed:
     def is_exhausted(self) -> bool:
         """Every job was offered and settled."""
         return self._is_over and not self._tasks
+
+    @property
+    def is_yielding(self) -> bool:
+        """Whether other work goes first now."""
+        return self.engine is not None and self.engine.is_yielding
 
     @property
     def ended(self) -> int:
