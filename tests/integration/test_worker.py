@@ -181,7 +181,9 @@ def test_drain_parks_what_waits_for_a_digest_or_a_stream(
         digest_ladder=(0.0, 30.0),
     ) as (talk, worker):
         talk.send(RunJobs(tuple(jobs)))
-        wait_until(lambda: len(worker.sleeping) == 4, what="four waiting copies")
+        wait_until(
+            lambda: len(worker.attempts.sleeping) == 4, what="four waiting copies"
+        )
         talk.send(Drain(0.0))
         talk.wait_for(*jobs)
 
