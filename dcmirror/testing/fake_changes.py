@@ -68,7 +68,7 @@ class Changes:
             billing.replica_removed(version.pnfsid, version.size)
         exchange.reply(204)
 
-    def move(self, exchange: Exchange, path: str) -> None:
+    def move(self, exchange: Exchange, path: str, *, is_kept: bool = False) -> None:
         """Rename a file; no event tells of it."""
         namespace = self._site.namespace
         try:
@@ -81,7 +81,8 @@ class Changes:
         elif namespace.get(target) is not None:
             exchange.reply(412)
         else:
-            namespace.move(path, target)
+            if not is_kept:
+                namespace.move(path, target)
             exchange.reply(201)
 
     def make_collection(self, exchange: Exchange, path: str) -> None:

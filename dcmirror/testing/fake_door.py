@@ -121,6 +121,7 @@ class Door:
         self, exchange: Exchange, path: str, who: str, fault: Fault | None
     ) -> None:
         before(self._site, exchange, path, fault)
+        is_kept = fault is not None and fault.kind is Kind.KEEP
         match exchange.head.method:
             case "GET":
                 self._get(exchange, path, who)
@@ -129,10 +130,9 @@ class Door:
             case "PUT":
                 self._changes.put(exchange, path, who)
             case "DELETE":
-                is_kept = fault is not None and fault.kind is Kind.KEEP
                 self._changes.delete(exchange, path, who, is_kept=is_kept)
             case "MOVE":
-                self._changes.move(exchange, path)
+                self._changes.move(exchange, path, is_kept=is_kept)
             case "MKCOL":
                 self._changes.make_collection(exchange, path)
             case "PROPFIND":

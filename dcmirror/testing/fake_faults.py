@@ -34,7 +34,7 @@ class Kind(StrEnum):
     VANISH = "vanish"  # it is gone, with all below, and the request meets that
     REPLACE = "replace"  # another file of the same size stands there instead
     REPLACE_AFTER = "replace-after"  # the same, once the request has its answer
-    KEEP = "keep"  # DELETE answers 204 and does nothing
+    KEEP = "keep"  # DELETE (or MOVE) claims to be done and is not
     STALL_ANSWER = "stall-answer"  # done at once, answered after `seconds`
     LOSE_ANSWER = "lose-answer"  # done, then a TCP reset instead of the answer
 
