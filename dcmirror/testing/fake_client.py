@@ -105,6 +105,10 @@ class RemoteDCache:
         """As ``FakeDCache.populate``."""
         self._process.call("populate", directory=directory, count=count, **options)
 
+    def tell(self, paths: list[str]) -> None:
+        """As ``FakeDCache.tell``, of each."""
+        self._process.call("tell", paths=paths)
+
     def replace(self, path: str, **options: Any) -> str:
         """As ``FakeDCache.replace``; answers with the new pnfsid."""
         answer: str = self._process.call("replace", path=path, **options)

@@ -90,6 +90,11 @@ class Control:
     def populate(self, directory: str, count: int, **options: Any) -> int:
         return len(self._fake.populate(directory, count, **options))
 
+    def tell(self, paths: list[str]) -> None:
+        """Publish the events of uploads that are there."""
+        for path in paths:
+            self._fake.tell(path)
+
     def replace(self, path: str, **options: Any) -> str:
         return self._fake.replace(path, **options)
 
@@ -124,6 +129,7 @@ class Control:
             "counters",
             "requests",
             "populate",
+            "tell",
             "replace",
             "remove",
             "move",
