@@ -1,0 +1,360 @@
+"""What a reconcile has found so far: a database beside the catalogue, one per run.
+
+A killed run goes on with it.  Losing it costs no more than another listing, so nothing
+is synced; the pages themselves survive a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dcmirror.core.differences import DifferenceKind
+from dcmirror.core.findings import Finding
+from dcmirror.errors import BooksError
+
+_PAGE = 1000
+_MOST_NAMES = 500
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS findings (
+    path TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    relative TEXT NOT NULL,
+    size INTEGER,
+    pnfsid TEXT,
+    adler32 INTEGER,
+    modified REAL,
+    detail TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    directory TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS findings_of ON findings (directory);
+CREATE TABLE IF NOT EXISTS strangers (
+    relative TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    modified REAL NOT NULL,
+    directory TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS strangers_of ON strangers (directory);
+CREATE TABLE IF NOT EXISTS directories (
+    path TEXT PRIMARY KEY, counts TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TEMP TABLE seen (
+    directory TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (directory, name)
+) WITHOUT ROWID;
+CREATE TEMP TABLE failures (
+    path TEXT PRIMARY KEY, class TEXT NOT NULL, pnfsid TEXT
+) WITHOUT ROWID;
+"""
+_COLUMNS = "kind, path, relative, size, pnfsid, adler32, modified, detail, outcome"
+
+#: path below the mirror, size, modification time
+Stranger = tuple[str, int, float]
+
+
+class FindingStore:
+    """The findings of one run; several threads may use it.
+
+    Every method raises BooksError when the database cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._database = self._open()
+
+    def __repr__(self) -> str:
+        return f"<FindingStore {self._path}>"
+
+    def close(self) -> None:
+        """Close it; what it knows stays."""
+        with self._lock:
+            self._database.close()
+
+    # -- the run ------------------------------------------------------------------
+
+    def fact(self, key: str) -> str | None:
+        """A remembered value."""
+        rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if not rows else str(rows[0][0])
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value for the run that goes on."""
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def learn_failures(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
+        """Path, class and pnfsid of what failed.csv has; the last of a path counts."""
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
+                ((_storable(path), name, pnfsid) for path, name, pnfsid in rows),
+            )
+
+    def failures(self, paths: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+        """Class and pnfsid of those that have failed."""
+        found: dict[str, tuple[str, str | None]] = {}
+        for chunk in _chunks(paths):
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT path, class, pnfsid FROM failures WHERE path IN ({marks})"
+            found |= {row[0]: (row[1], row[2]) for row in self._all(sql, chunk)}
+        return found
+
+    # -- one directory after the other --------------------------------------------
+
+    def begin(self, directory: str) -> None:
+        """It is listed, perhaps once more: what was known of it goes."""
+        with self._writing() as database:
+            for table in ("findings", "strangers"):
+                database.execute(
+                    f"DELETE FROM {table} WHERE directory = ?", (_storable(directory),)
+                )
+            database.execute(
+                "DELETE FROM seen WHERE directory = ?", (_storable(directory),)
+            )
+
+    def add(self, directory: str, found: Iterable[Finding]) -> None:
+        """Differences of names in ``directory``."""
+        with self._writing() as database:
+            database.executemany(
+                f"INSERT OR REPLACE INTO findings ({_COLUMNS}, directory) "
+                "VALUES (?,?,?,?,?,?,?,?,?,?)",
+                ((*_row_of(each), _storable(directory)) for each in found),
+            )
+
+    def see(self, directory: str, names: Iterable[str]) -> None:
+        """The source has these names in ``directory``."""
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?)",
+                ((_storable(directory), _storable(name)) for name in names),
+            )
+
+    def unseen(self, directory: str, names: Sequence[str]) -> list[str]:
+        """Those of ``names`` that the source did not show in ``directory``."""
+        found: set[str] = set()
+        for chunk in _chunks(names):
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT name FROM seen WHERE directory = ? AND name IN ({marks})"
+            found |= {row[0] for row in self._all(sql, [_storable(directory), *chunk])}
+        return [name for name in names if _storable(name) not in found]
+
+    def add_strangers(self, directory: str, found: Iterable[Stranger]) -> None:
+        """Files of the mirror that the complete listing of ``directory`` lacks."""
+        place = _storable(directory)
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO strangers VALUES (?, ?, ?, ?)",
+                ((_storable(name), size, at, place) for name, size, at in found),
+            )
+
+    def end(self, directory: str, counts: Mapping[str, int]) -> None:
+        """All of it was compared."""
+        place = _storable(directory)
+        with self._writing() as database:
+            database.execute("DELETE FROM seen WHERE directory = ?", (place,))
+            database.execute(
+                "INSERT OR REPLACE INTO directories VALUES (?, ?)",
+                (place, json.dumps(dict(counts))),
+            )
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """How many directories ended, and the sums of their counts."""
+        number, sums = 0, dict[str, int]()
+        for (text,) in self._stream("SELECT path, counts FROM directories", "path", ()):
+            number += 1
+            for name, value in json.loads(text).items():
+                sums[name] = sums.get(name, 0) + value
+        return number, sums
+
+    # -- what came of it ----------------------------------------------------------
+
+    def conclude(self, outcomes: Iterable[tuple[str, str]]) -> None:
+        """Path and outcome of what was tried."""
+        with self._writing() as database:
+            database.executemany(
+                "UPDATE findings SET outcome = ? WHERE path = ?",
+                ((outcome, _storable(path)) for path, outcome in outcomes),
+            )
+
+    def rename(self, path: str, detail: str) -> None:
+        """What was missing is a file that had another name."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE findings SET kind = ?, detail = ? WHERE path = ?",
+                (DifferenceKind.RENAMED.value, detail, _storable(path)),
+            )
+
+    def forget_strangers(self, relatives: Iterable[str]) -> None:
+        """These are told already, or no difference."""
+        with self._writing() as database:
+            database.executemany(
+                "DELETE FROM strangers WHERE relative = ?",
+                ((_storable(name),) for name in relatives),
+            )
+
+    def strangers_among(self, relatives: Sequence[str]) -> set[str]:
+        """Those of ``relatives`` that only the mirror has."""
+        found: set[str] = set()
+        for chunk in _chunks(relatives):
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT relative FROM strangers WHERE relative IN ({marks})"
+            found |= {row[0] for row in self._all(sql, chunk)}
+        return found
+
+    def strangers(self) -> Iterator[list[Stranger]]:
+        """What only the mirror has, in pages; it may be forgotten meanwhile."""
+        after = ""
+        while True:
+            rows = self._all(
+                "SELECT relative, size, modified FROM strangers WHERE relative > ? "
+                "ORDER BY relative LIMIT ?",
+                (after, _MOST_NAMES),
+            )
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield rows
+
+    def missing(self) -> Iterator[list[tuple[str, str, str]]]:
+        """Path, relative and pnfsid of what was missing, in pages."""
+        after = ""
+        while True:
+            rows = self._all(
+                "SELECT path, relative, pnfsid FROM findings WHERE path > ? "
+                "AND kind = ? AND pnfsid IS NOT NULL ORDER BY path LIMIT ?",
+                (after, DifferenceKind.MISSING.value, _MOST_NAMES),
+            )
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield rows
+
+    def findings(self, *, remaining: bool = False) -> Iterator[Finding]:
+        """All of them by path, or only those that are not cured."""
+        after = ""
+        while True:
+            rows = self._all(
+                f"SELECT {_COLUMNS} FROM findings WHERE path > ? ORDER BY path LIMIT ?",
+                (after, _PAGE),
+            )
+            if not rows:
+                return
+            after = rows[-1][1]
+            found = (_finding_of(row) for row in rows)
+            yield from (each for each in found if each.remains or not remaining)
+
+    def sums(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Number and bytes by kind and outcome."""
+        rows = self._all(
+            "SELECT kind, outcome, count(*), coalesce(sum(size), 0) FROM findings "
+            "GROUP BY kind, outcome"
+        )
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    # -- the database -------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return _connect(self._path)
+        except sqlite3.DatabaseError:
+            # Half written when the power went, or no database: it is only a spool.
+            remove(self._path)
+        with self._mapped_errors():
+            return _connect(self._path)
+
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock, self._mapped_errors():
+            return self._database.execute(sql, values).fetchall()
+
+    def _stream(
+        self, sql: str, key: str, values: tuple[object, ...]
+    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+        """The rows without their first column, by which they are paged."""
+        after = ""
+        while True:
+            page = f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT ?"
+            rows = self._all(page, (*values, after, _PAGE))
+            yield from (row[1:] for row in rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._mapped_errors():
+            self._database.execute("BEGIN")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.rollback()
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours, not a state of the disk
+        except sqlite3.Error as exc:
+            raise BooksError(f"{self._path}: {exc}") from exc
+
+
+def remove(path: Path) -> None:
+    """Forget everything that a run has found."""
+    for name in (path, path.with_name(f"{path.name}-journal")):
+        with suppress(FileNotFoundError):
+            name.unlink()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = TRUNCATE")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA temp_store = FILE")
+        database.execute("PRAGMA cache_size = -4000")
+        database.executescript(_TABLES)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _storable(text: str) -> str:
+    """The text, with lone surrogates (not UTF-8) written as escapes."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _MOST_NAMES):
+        yield [_storable(name) for name in names[start : start + _MOST_NAMES]]
+
+
+def _row_of(finding: Finding) -> tuple[object, ...]:
+    return (
+        finding.kind.value,
+        _storable(finding.path),
+        _storable(finding.relative),
+        finding.size,
+        None if finding.pnfsid is None else _storable(finding.pnfsid),
+        finding.adler32,
+        finding.modified,
+        _storable(finding.detail),
+        finding.outcome,
+    )
+
+
+def _finding_of(row: Sequence[object]) -> Finding:
+    values = list(row)
+    values[0] = DifferenceKind(str(values[0]))
+    return Finding(*values)  # type: ignore[arg-type]
