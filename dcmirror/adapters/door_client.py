@@ -161,6 +161,20 @@ class DoorClient:
             raise ValueError(f"not the path of a file: {path!r}")
         return self._delete(path, self._paths.url(path))
 
+    def move(self, source: str, target: str) -> DeleteAnswer:
+        """Rename one file, never onto another; whatever the door answers is the answer.
+
+        Raises:
+            ValueError: a path may be a directory's.
+            DoorError: there was no answer, so that nobody knows.
+        """
+        if source.endswith("/") or target.endswith("/"):
+            raise ValueError(f"not the paths of files: {source!r}, {target!r}")
+        headers = (f"Destination: {self._paths.url(target)}", "Overwrite: F")
+        question = Question("MOVE", self._paths.url(source), headers, may_repeat=False)
+        answer = self._ask(question, source)
+        return DeleteAnswer(answer.headers.status, answer.headers.reason)
+
     def delete_directory(self, path: str) -> DeleteAnswer:
         """Delete a directory, with what is in it now.
 

@@ -1,0 +1,308 @@
+"""Deletes one source whose copy is proved; the one place that sends DELETE for a file.
+
+WebDAV has no conditional DELETE: between the last look at a source and its deletion
+somebody may put another file in its place.  So the source is set apart first: renamed
+to a name that nobody else uses, and looked at there.  A rename is atomic, and with
+``Overwrite: F`` it replaces nothing; what was set apart stays what it is, and if it is
+not the file that was copied it gets its old name back.
+
+Whoever calls has made the intent durable before.  Every step may be repeated, since
+each begins with a look at what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from dcmirror.core.deletion import Keep, Kept, Result, source_differs
+from dcmirror.core.door_errors import DoorError
+from dcmirror.core.failures import FailureClass
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.listing import Entry
+
+_T = TypeVar("_T")
+
+_DONE = range(200, 300)
+_NOT_FOUND = frozenset({404, 410})
+_FORBIDDEN, _EXISTS, _LOCKED = 403, 412, 423
+#: What a server says that cannot rename, or does not let us.
+_CANNOT_RENAME = frozenset({_FORBIDDEN, 405, 501})
+#: Somebody between us and the door gave up; the door may not have.
+_LATE = frozenset({408, 502, 504})
+
+
+class Answer(Protocol):
+    """What the door said."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def reason(self) -> str:
+        """The words beside it."""
+
+
+class Door(Protocol):
+    """What a deletion asks of a door; without an answer each raises DoorError."""
+
+    def look(self, path: str) -> Entry | None:
+        """What is there now, None for nothing."""
+
+    def move(self, source: str, target: str) -> Answer:
+        """Rename; what has the target's name already stays."""
+
+    def delete(self, path: str) -> Answer:
+        """Delete a file."""
+
+
+class Ask(Protocol):
+    """Takes a step, again and again while that may help; raises DoorError at last."""
+
+    def __call__(self, step: Callable[..., _T], *args: Any) -> _T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one source.
+
+    ``result`` None: nobody knows; the intent stays open and the next run looks again.
+    ``keep`` says why it was not deleted.  ``is_late``: an answer never came, so that
+    the door may still carry the request out.  ``window``: seconds from the last look
+    until the DELETE was answered; where it was not ``apart`` anybody could have
+    replaced the source then.
+    """
+
+    result: Result | None
+    keep: Keep | None = None
+    is_late: bool = False
+    window: float | None = None
+    apart: bool = False
+
+
+def send_delete(door: Door, path: str) -> Answer:
+    """Every DELETE of a file that dcmirror ever sends."""
+    if path.endswith("/"):
+        raise ValueError(f"never with a slash at the end: {path!r}")
+    return door.delete(path)
+
+
+class Deletion:
+    """One source.
+
+    Args:
+        isolated: the path that it gets first; None: it is deleted under its own.
+        may_stay: whether it may be deleted under its own if the door cannot rename.
+        copy_differs: looks at the copy on disk: why it is no proof any more.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        ask: Ask,
+        copy: CopyRecord,
+        isolated: str | None,
+        *,
+        copy_differs: Callable[[], Keep | None],
+        clock: Callable[[], float],
+        may_stay: bool = False,
+    ) -> None:
+        self._door = door
+        self._ask = ask
+        self._copy = copy
+        self._isolated = isolated
+        self._may_stay = may_stay
+        self._copy_differs = copy_differs
+        self._clock = clock
+        self._moves = self._deletes = 0
+        self._is_late = False
+        self._window: float | None = None
+
+    def run(self) -> Outcome:
+        """Delete it, or say why not.
+
+        Raises:
+            DoorError: the door is away or refuses our credential; nothing was sent.
+        """
+        if self._isolated is None:
+            return self._guarded(self._ask_in_place)
+        return self._guarded(self._ask_apart, self._isolated)
+
+    def resume(self, isolated: str) -> Outcome:
+        """Go on with one that an earlier run has set apart."""
+        self._moves = 1
+        return self._guarded(self._ask_finish, isolated)
+
+    def put_back(self, isolated: str, kept: Outcome) -> Outcome:
+        """Give it its name back; ``kept`` says why, and is what comes of it."""
+        self._moves = 1
+        return self._guarded(self._ask, self._put_back, isolated, kept)
+
+    def _guarded(self, story: Callable[..., Outcome], *args: Any) -> Outcome:
+        try:
+            outcome = story(*args)
+        except DoorError as error:
+            if not self._moves and not self._deletes:
+                raise
+            outcome = Outcome(None, Keep(Kept.DOOR, str(error)))
+        return replace(
+            outcome,
+            is_late=self._is_late and outcome.result is not Result.DELETED,
+            window=self._window,
+            apart=self._isolated is not None,
+        )
+
+    # -- under its own name -------------------------------------------------------
+
+    def _ask_in_place(self) -> Outcome:
+        return self._ask(self._in_place)
+
+    def _in_place(self) -> Outcome:
+        """A look, and at once the DELETE."""
+        entry = self._door.look(self._copy.path)
+        if entry is None:
+            return Outcome(Result.DELETED if self._deletes else Result.GONE)
+        return self._delete_if_same(self._copy.path, entry)
+
+    # -- apart --------------------------------------------------------------------
+
+    def _ask_apart(self, isolated: str) -> Outcome:
+        ended = self._ask(self._set_apart, isolated)
+        if ended is None:
+            return self._ask_finish(isolated)
+        if self._may_stay and ended.keep and ended.keep.why is Kept.NO_RENAME:
+            self._isolated = None
+            return self._ask_in_place()
+        return ended
+
+    def _ask_finish(self, isolated: str) -> Outcome:
+        ended = self._ask(self._finish, isolated)
+        if ended.keep is None or ended.result is None:
+            return ended
+        return self._ask(self._put_back, isolated, ended)
+
+    def _set_apart(self, isolated: str) -> Outcome | None:
+        """Rename it, if it is the file that was copied; None: that is done."""
+        if self._moves and self._door.look(isolated) is not None:
+            return None  # by an earlier try, whose answer was lost
+        path = self._copy.path
+        entry = self._door.look(path)
+        if entry is None:
+            return self._gone(isolated)
+        differs = source_differs(self._copy, entry) or self._copy_differs()
+        if differs is not None:
+            return _kept(differs)
+        self._moves += 1
+        answer = self._send(self._door.move, path, isolated)
+        if answer.status in _DONE:
+            return None
+        if answer.status in _NOT_FOUND or (
+            answer.status == _EXISTS and self._moves > 1
+        ):
+            return self._not_found(isolated, answer)
+        if answer.status in _CANNOT_RENAME:
+            text = f"the door does not let us rename it ({_said(answer)})"
+            return _kept(Keep(Kept.NO_RENAME, text))
+        return _kept(_refusal("MOVE", answer))
+
+    def _finish(self, isolated: str) -> Outcome:
+        """Nobody else uses its name now: look what it is, and delete it."""
+        entry = self._door.look(isolated)
+        if entry is not None:
+            return self._delete_if_same(isolated, entry)
+        if self._deletes:
+            return Outcome(Result.DELETED)  # by a DELETE whose answer was lost
+        text = f"renamed to {isolated}, and not found there"
+        return Outcome(None, Keep(Kept.LEFT_APART, text))
+
+    def _put_back(self, isolated: str, kept: Outcome) -> Outcome:
+        """Whatever it is, it gets its name back, unless that is taken."""
+        path = self._copy.path
+        if self._door.look(path) is not None:
+            if self._door.look(isolated) is None:
+                return kept  # by an earlier try, whose answer was lost
+            return _left(isolated, kept, "its name is taken again")
+        self._moves += 1
+        answer = self._send(self._door.move, isolated, path)
+        if answer.status in _DONE:
+            return kept
+        return _left(isolated, kept, f"the door does not rename it: {_said(answer)}")
+
+    # -- both ---------------------------------------------------------------------
+
+    def _delete_if_same(self, path: str, entry: Entry) -> Outcome:
+        seen_at = self._clock()
+        differs = source_differs(self._copy, entry) or self._copy_differs()
+        if differs is not None:
+            return _kept(differs)
+        self._deletes += 1
+        answer = self._send(send_delete, self._door, path)
+        self._window = self._clock() - seen_at
+        if answer.status in _DONE or answer.status in _NOT_FOUND:
+            return self._look_after(path, answer)
+        return _kept(_refusal("DELETE", answer))
+
+    def _look_after(self, path: str, answer: Answer) -> Outcome:
+        """Whether what the door says is so."""
+        entry = self._door.look(path)
+        if entry is None:
+            return Outcome(Result.DELETED)
+        differs = source_differs(self._copy, entry)
+        is_other = differs is not None and differs.why is Kept.REPLACED
+        if is_other and path == self._copy.path:
+            return Outcome(Result.DELETED)  # and somebody has written it anew
+        text = f"the door answered {_said(answer)} to DELETE and still shows the file"
+        return Outcome(Result.KEPT, Keep(Kept.BY_DOOR, text))
+
+    def _gone(self, isolated: str) -> Outcome | None:
+        """It is not there, unless a late MOVE was faster than our look."""
+        if self._moves and self._door.look(isolated) is not None:
+            return None
+        return Outcome(Result.GONE)
+
+    def _not_found(self, isolated: str, answer: Answer) -> Outcome | None:
+        """It was there a moment ago; some doors say 404 to names they dislike."""
+        if self._door.look(isolated) is not None:
+            return None  # an earlier try's MOVE was late
+        if self._door.look(self._copy.path) is None:
+            return Outcome(Result.GONE)
+        text = f"the door shows it, and answers {_said(answer)} to MOVE"
+        return _kept(Keep(Kept.DOOR, text))
+
+    def _send(self, method: Callable[..., Answer], *args: Any) -> Answer:
+        """Send what changes something.  An answer that may pass is a DoorError."""
+        try:
+            answer = method(*args)
+        except DoorError:
+            self._is_late = True
+            raise
+        status = answer.status
+        self._is_late = self._is_late or status in _LATE
+        if status == 401:
+            raise DoorError(_said(answer), FailureClass.CREDENTIAL, http_status=status)
+        if status in (408, 425, 429) or (status >= 500 and status != 501):
+            raise DoorError(_said(answer), FailureClass.TRANSIENT, http_status=status)
+        return answer
+
+
+def _kept(keep: Keep) -> Outcome:
+    is_other = keep.why in (Kept.REPLACED, Kept.DIRECTORY)
+    return Outcome(Result.REPLACED if is_other else Result.NOT_DELETED, keep)
+
+
+def _left(isolated: str, kept: Outcome, why: str) -> Outcome:
+    said = f"{kept.keep.text}; " if kept.keep else ""
+    text = f"{said}it is left as {isolated}: {why}"
+    return Outcome(None, Keep(Kept.LEFT_APART, text))
+
+
+def _refusal(method: str, answer: Answer) -> Keep:
+    why = {_FORBIDDEN: Kept.FORBIDDEN, _LOCKED: Kept.LOCKED}.get(answer.status)
+    return Keep(why or Kept.DOOR, f"the door answered {_said(answer)} to {method}")
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.status} {answer.reason}".rstrip()
