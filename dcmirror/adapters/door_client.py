@@ -75,20 +75,33 @@ class DoorClient:
             options.answer_seconds,
         )
         self._options = TransferOptions(options.proxy, options.capath, limits)
+        self._is_abandoned = False
         self._lines: list[CurlLine] = []
         self._idle: list[CurlLine] = []
+        self._requests_before = 0
 
     @property
     def requests(self) -> int:
         """How many requests were sent."""
-        return sum(line.requests for line in self._lines)
+        return self._requests_before + sum(line.requests for line in self._lines)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; a later call would connect again."""
+        self._requests_before = self.requests
         for line in self._lines:
             line.close()
         self._lines.clear()
         self._idle.clear()
+
+    def abandon(self) -> None:
+        """End what is under way, and whatever would come, with DoorStopped.
+
+        Any thread may call this.
+        """
+        self._is_abandoned = True
+
+    def _is_stopped(self) -> bool:
+        return self._is_abandoned or self._pace.is_stopped
 
     def list(self, directory: str) -> Iterator[Entry]:
         """What is in a directory, as it comes in; not the directory itself.
@@ -241,19 +254,19 @@ class DoorClient:
             self._idle.append(line)
 
     def _on(self, line: CurlLine, question: Question, path: str) -> Iterator[bytes]:
-        if not self._pace.wait():
+        if not self._pace.wait(self._is_stopped):
             raise DoorStopped(f"{path}: not asked for: we are told to stop")
         yield from line.ask(question)
         answer = line.answer
         if answer.curl_code:
-            if self._pace.is_stopped:
+            if self._is_stopped():
                 raise DoorStopped(f"{path}: given up: we are told to stop")
             raise _unanswered(question.method, path, answer)
 
     def _take_line(self) -> CurlLine:
         """A second one where somebody asks for more while a listing comes in."""
         if not self._idle:
-            line = CurlLine(self._options, lambda: self._pace.is_stopped)
+            line = CurlLine(self._options, self._is_stopped)
             self._lines.append(line)
             return line
         return self._idle.pop()

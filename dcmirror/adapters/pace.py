@@ -42,12 +42,12 @@ class Pace:
         """End all waits, now and in future."""
         self._stop.set()
 
-    def wait(self) -> bool:
-        """Wait for the next moment; False if there will be none (``stop``)."""
+    def wait(self, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for the next moment; False if ``stop`` or ``is_over`` comes first."""
         with self._lock:
             moment = max(self._clock(), self._next)
             self._next = moment + self._interval
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or is_over()):
             left = moment - self._clock()
             if left <= 0:
                 return True

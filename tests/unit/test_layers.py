@@ -36,7 +36,7 @@ IMPORTERS = {
     "elasticsearch": ["adapters.elastic*"],
     "click": ["cli", "cli_*"],
     "prometheus_client": ["adapters.metrics"],
-    "sqlite3": ["adapters.catalogue*", "adapters.findings"],
+    "sqlite3": ["adapters.catalogue*", "adapters.findings", "adapters.frontier"],
     "cryptography": ["adapters.credentials", "testing.*"],
     "confluent_kafka": ["testing.*"],
     "pytest": [],

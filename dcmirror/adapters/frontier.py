@@ -1,0 +1,205 @@
+"""Which directories of a walk are still to be listed: on disk, and found after a kill.
+
+A database and no list in memory: a directory may have a million directories in it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dcmirror.errors import BooksError
+
+_VERSION = 1
+# Of a directory being listed, the ones in it wait apart (FOUND) until it is at its end:
+# a listing that breaks off is made again and must not leave them twice.
+_WAITING, _OUT, _LISTED, _FOUND, _DONE_EARLY = range(5)
+_TABLES = """
+CREATE TABLE directories (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    state INTEGER NOT NULL,
+    found_in INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX directories_by_state ON directories (state, found_in);
+CREATE TABLE walk (root TEXT NOT NULL, directories INTEGER, files INTEGER);
+"""
+_FILES = ("", "-journal", "-wal", "-shm")
+
+
+class Frontier:
+    """The directories of one walk; any thread may call.
+
+    Newest first: what waits is then as deep as the tree times as wide as a directory,
+    and the walk stays near what the door has in its caches.
+
+    Args:
+        path: where it outlives us; None: a file without a name, gone with us.
+        root: where the walk begins.  A file of another walk, or one that cannot be
+            read, is thrown away: that costs time only.
+
+    Every method raises BooksError when the file cannot be written.
+    """
+
+    def __init__(self, path: Path | None, root: str) -> None:
+        self._path = path
+        self._root = root
+        self._lock = threading.Lock()
+        self._database = self._open()
+        with self._changing() as database:
+            self.is_resumed = self._resume(database)
+            counts = database.execute("SELECT directories, files FROM walk").fetchone()
+        self.directories, self.files = (int(count) for count in counts)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise BooksError(f"{self._path}: in use by another process") from exc
+            self._remove()
+        with _mapped_errors(self._path):
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        name = "" if self._path is None else str(self._path)
+        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        # A power cut may take the last lines, or all: then more is listed again.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA cache_size = -2000")
+        if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            database.executescript(
+                f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
+        return database
+
+    def _remove(self) -> None:
+        for ending in _FILES:
+            with suppress(OSError):
+                Path(f"{self._path}{ending}").unlink()
+
+    def _resume(self, database: sqlite3.Connection) -> bool:
+        """Whether there is something to go on with."""
+        row = database.execute("SELECT root FROM walk").fetchone()
+        has_more = database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
+        if row is not None and row[0] == self._root and has_more.fetchone()[0]:
+            database.execute("DELETE FROM directories WHERE state = ?", (_FOUND,))
+            database.execute("UPDATE directories SET state = ?", (_WAITING,))
+            return True
+        database.execute("DELETE FROM walk")
+        database.execute("DELETE FROM directories")
+        database.execute("INSERT INTO walk VALUES (?, 0, 0)", (self._root,))
+        _insert(database, [self._root], _WAITING, 0)
+        return False
+
+    def take(self) -> tuple[int, str] | None:
+        """Number and path of a directory to list; None if none waits now."""
+        with self._changing() as database:
+            row = database.execute(
+                "SELECT id, path FROM directories WHERE state = ? AND found_in = 0 "
+                "ORDER BY id DESC LIMIT 1",
+                (_WAITING,),
+            ).fetchone()
+            if row is None:
+                return None
+            _set_state(database, row[0], _OUT)
+            return int(row[0]), str(row[1])
+
+    def begin(self, number: int) -> None:
+        """The directory is listed from its start; what was found in it is forgotten."""
+        with self._changing() as database:
+            database.execute(
+                "DELETE FROM directories WHERE state = ? AND found_in = ?",
+                (_FOUND, number),
+            )
+
+    def found(self, number: int, paths: Iterable[str]) -> None:
+        """Directories that are in this one."""
+        with self._changing() as database:
+            _insert(database, paths, _FOUND, number)
+
+    def listed(self, number: int, files: int) -> None:
+        """The listing is whole; the directories in it may be taken."""
+        with self._changing() as database:
+            database.execute(
+                "UPDATE directories SET state = ?, found_in = 0 "
+                "WHERE state = ? AND found_in = ?",
+                (_WAITING, _FOUND, number),
+            )
+            database.execute(
+                "DELETE FROM directories WHERE id = ? AND state = ?",
+                (number, _DONE_EARLY),
+            )
+            _set_state(database, number, _LISTED)
+            database.execute(
+                "UPDATE walk SET directories = directories + 1, files = files + ?",
+                (files,),
+            )
+            self.directories += 1
+            self.files += files
+
+    def done(self, path: str) -> None:
+        """Whoever asked for the listing needs it no more."""
+        with self._changing() as database:
+            database.execute(
+                "DELETE FROM directories WHERE path = ? AND state = ?", (path, _LISTED)
+            )
+            # The last page may be through before the one who listed it has said so.
+            database.execute(
+                "UPDATE directories SET state = ? WHERE path = ? AND state = ?",
+                (_DONE_EARLY, path, _OUT),
+            )
+
+    def has_unlisted(self) -> bool:
+        """Whether the walk is not at its end."""
+        with self._changing() as database:
+            row = database.execute(
+                "SELECT EXISTS(SELECT 1 FROM directories WHERE state <> ?)", (_LISTED,)
+            ).fetchone()
+            return bool(row[0])
+
+    def close(self) -> None:
+        """Close the file, and remove it if all is done."""
+        with self._lock, _mapped_errors(self._path):
+            left = self._database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
+            is_over = not left.fetchone()[0]
+            self._database.close()
+            if is_over and self._path is not None:
+                self._remove()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _mapped_errors(self._path):
+            self._database.execute("BEGIN")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.rollback()
+                raise
+            self._database.execute("COMMIT")
+
+
+def _insert(
+    database: sqlite3.Connection, paths: Iterable[str], state: int, number: int
+) -> None:
+    database.executemany(
+        "INSERT OR IGNORE INTO directories (path, state, found_in) VALUES (?, ?, ?)",
+        ((path, state, number) for path in paths),
+    )
+
+
+def _set_state(database: sqlite3.Connection, number: int, state: int) -> None:
+    database.execute("UPDATE directories SET state = ? WHERE id = ?", (state, number))
+
+
+@contextmanager
+def _mapped_errors(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        where = path or "a temporary file"
+        raise BooksError(f"{where}: cannot be written: {exc}") from exc
