@@ -95,6 +95,8 @@ class Deletion:
     Args:
         isolated: the path that it gets first; None: it is deleted under its own.
         may_stay: whether it may be deleted under its own if the door cannot rename.
+        was_seen: it was the right file a moment ago: it need not be looked at before
+            it is set apart.
         copy_differs: looks at the copy on disk: why it is no proof any more.
         clock: monotonic seconds.
     """
@@ -109,16 +111,18 @@ class Deletion:
         copy_differs: Callable[[], Keep | None],
         clock: Callable[[], float],
         may_stay: bool = False,
+        was_seen: bool = False,
     ) -> None:
         self._door = door
         self._ask = ask
         self._copy = copy
         self._isolated = isolated
         self._may_stay = may_stay
+        self._was_seen = was_seen
         self._copy_differs = copy_differs
         self._clock = clock
         self._moves = self._deletes = 0
-        self._is_late = False
+        self._late_move = self._late_delete = False
         self._window: float | None = None
 
     def run(self) -> Outcome:
@@ -150,7 +154,8 @@ class Deletion:
             outcome = Outcome(None, Keep(Kept.DOOR, str(error)))
         return replace(
             outcome,
-            is_late=self._is_late and outcome.result is not Result.DELETED,
+            is_late=self._late_move
+            or (self._late_delete and outcome.result is not Result.DELETED),
             window=self._window,
             apart=self._isolated is not None,
         )
@@ -186,17 +191,21 @@ class Deletion:
 
     def _set_apart(self, isolated: str) -> Outcome | None:
         """Rename it, if it is the file that was copied; None: that is done."""
-        if self._moves and self._door.look(isolated) is not None:
-            return None  # by an earlier try, whose answer was lost
-        path = self._copy.path
-        entry = self._door.look(path)
-        if entry is None:
-            return self._gone(isolated)
-        differs = source_differs(self._copy, entry) or self._copy_differs()
-        if differs is not None:
-            return _kept(differs)
+        was_seen, self._was_seen = self._was_seen, False
+        if not was_seen:
+            if self._moves and self._door.look(isolated) is not None:
+                return None  # by an earlier try, whose answer was lost
+            entry = self._door.look(self._copy.path)
+            if entry is None:
+                return self._gone(isolated)
+            differs = source_differs(self._copy, entry) or self._copy_differs()
+            if differs is not None:
+                return _kept(differs)
+        return self._rename(isolated)
+
+    def _rename(self, isolated: str) -> Outcome | None:
         self._moves += 1
-        answer = self._send(self._door.move, path, isolated)
+        answer = self._send(self._door.move, self._copy.path, isolated)
         if answer.status in _DONE:
             return None
         if answer.status in _NOT_FOUND or (
@@ -277,15 +286,23 @@ class Deletion:
         try:
             answer = method(*args)
         except DoorError:
-            self._is_late = True
+            self._note_late(method)
             raise
         status = answer.status
-        self._is_late = self._is_late or status in _LATE
+        if status in _LATE:
+            self._note_late(method)
         if status == 401:
             raise DoorError(_said(answer), FailureClass.CREDENTIAL, http_status=status)
         if status in (408, 425, 429) or (status >= 500 and status != 501):
             raise DoorError(_said(answer), FailureClass.TRANSIENT, http_status=status)
         return answer
+
+    def _note_late(self, method: Callable[..., Answer]) -> None:
+        """A DELETE of what is set apart may be as late as it likes."""
+        if method == self._door.move:
+            self._late_move = True
+        else:
+            self._late_delete = self._isolated is None
 
 
 def _kept(keep: Keep) -> Outcome:
