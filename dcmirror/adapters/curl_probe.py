@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pycurl
 
-from dcmirror.adapters.curl_transfer import TransferOptions, set_common_options
+from dcmirror.adapters.curl_handle import set_common_options
+from dcmirror.adapters.requests import TransferOptions
 from dcmirror.adapters.webdav import Headers, read_headers
 from dcmirror.core.limits import Limits
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pycurl
 
-from dcmirror.adapters.curl_transfer import is_connected, set_common_options
+from dcmirror.adapters.curl_handle import is_connected, set_common_options
 from dcmirror.adapters.proxy_file import ProxyFile
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.adapters.webdav import Headers, read_headers

@@ -14,7 +14,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from dcmirror.adapters.curl_transfer import Stream, Transfers
+from dcmirror.adapters.curl_stream import Stream
+from dcmirror.adapters.curl_transfer import Transfers
 from dcmirror.adapters.requests import Request
 from dcmirror.core.jobs import AttemptResult
 from dcmirror.core.messages import SourceState

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from dcmirror.adapters.curl_transfer import Answer, Request
 from dcmirror.adapters.mirror_store import Look as Seen
 from dcmirror.adapters.mirror_store import (
     MirrorStore,
@@ -18,6 +17,7 @@ from dcmirror.adapters.mirror_store import (
     PartBusy,
     TargetChanged,
 )
+from dcmirror.adapters.requests import Answer, Request
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
-from dcmirror.adapters.curl_transfer import Answer, Request, Write
+from dcmirror.adapters.requests import Answer, Request, Write
 from dcmirror.core import diagnosis
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.http_values import retry_after_seconds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from dcmirror.adapters.curl_transfer import Answer, Request
+from dcmirror.adapters.requests import Answer, Request
 from dcmirror.core.jobs import HostUse
 from dcmirror.core.messages import SourceState
 from dcmirror.core.paths import PathMap

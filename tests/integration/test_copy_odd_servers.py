@@ -11,13 +11,9 @@ from typing import Any
 
 import pytest
 
-from dcmirror.adapters.curl_transfer import (
-    Answer,
-    Request,
-    Stream,
-    TransferOptions,
-    Transfers,
-)
+from dcmirror.adapters.curl_stream import Stream
+from dcmirror.adapters.curl_transfer import Transfers
+from dcmirror.adapters.requests import Answer, Request, TransferOptions
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import AttemptResult, ResultKind
 from dcmirror.core.limits import Limits
