@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from servers.background import Background
 from servers.ladder import Ladder, Unavailable, check_docker
 
+# what they assert shall say what was found, as in test modules
+pytest.register_assert_rewrite("contracts.door", "contracts.webdav")
+
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
     from servers.apache import Apache

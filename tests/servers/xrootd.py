@@ -146,6 +146,8 @@ class XRootD:
         """
         target = self.data / path.lstrip("/")
         self._make_parents(target)
+        # an attribute of the file holds its checksum, and would outlive the old bytes
+        target.unlink(missing_ok=True)
         target.write_bytes(data)
         shutil.chown(target, USER, USER)
         if has_digest:
