@@ -62,10 +62,11 @@ class MirrorScan:
 
     def adler32(self, relative: str) -> int | None:
         """The checksum of the file as it is; None if it changes or cannot be read."""
+        value = None
         try:
-            value = None
-            for value in self._store.digest_steps(relative, self._store.look(relative)):
-                pass
+            steps = self._store.digest_steps(relative, self._store.look(relative))
+            for step in steps:
+                value = step
         except (OSError, UnsafePathError, TargetChanged):
             return None
         return value

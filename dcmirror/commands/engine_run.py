@@ -43,7 +43,8 @@ class EngineRun:
     """What runs: for which command, with how many downloads at a time.
 
     ``downloads`` None takes [replay] maxdownloads, else half of [dcache] maxdownloads.
-    ``failed_csv`` None writes no rows: the feed keeps them itself.
+    ``failed_csv`` None writes no rows: the feed keeps them itself.  With
+    ``suspects_source`` ten refusals in a row hold the source, as in watch.
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class EngineRun:
     downloads: int | None = None
     verbosity: int = 0
     failed_csv: FailedCsv | None = None
+    suspects_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ def _room(run: EngineRun, feed: CountedFeed) -> EngineRoom:
         ledgers=None,
         failed_csv=run.failed_csv,
         on_settled=feed.settled,
+        suspects_source=run.suspects_source,
     )
 
 

@@ -18,7 +18,9 @@ COLUMNS = (
 )
 
 #: Outcomes after which a difference is no more.
-CURED = frozenset({"copied", "adopted", "vanished", "superseded", "already-mirrored"})
+CURED = frozenset(
+    {"copied", "adopted", "vanished", "superseded", "already-mirrored", "left"}
+)
 #: A renamed file is copied to its new name like any other that is missing.
 CURABLE = COPIED | {DifferenceKind.RENAMED}
 

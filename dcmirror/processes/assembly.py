@@ -103,8 +103,12 @@ def assemble(
     ledgers: Ledgers | None,
     failed_csv: FailedCsv | None,
     on_settled: Callable[[list[Settlement]], None] | None = None,
+    suspects_source: bool | None = None,
 ) -> EngineRoom:
     """Open the books and make the engine; no child runs yet.
+
+    ``suspects_source``: many failures of one class hold the source; by default where
+    jobs come from Kafka.
 
     Raises:
         BooksError: a book cannot be opened.
@@ -136,8 +140,10 @@ def assemble(
         ledgers,
         on_settled=on_settled,
     )
+    if suspects_source is None:
+        suspects_source = ledgers is not None
     engine = Engine(
-        engine_plan(settings, suspects_source=ledgers is not None),
+        engine_plan(settings, suspects_source=suspects_source),
         Dispatcher(),
         HoldBook(door_of(settings), scale=_test_number(_PROBE_SCALE, 1.0)),
         settler,

@@ -305,9 +305,15 @@ class Engine:
                 self.tally.take_copy(result, copy)
         line = self.story.mirrored(job, result, is_old=is_old)
         self._forget(entry)
-        self.settler.add(
-            Settlement(job.task, kind, job.origin, None if is_old else copy, line=line)
+        settlement = Settlement(
+            job.task,
+            kind,
+            job.origin,
+            None if is_old else copy,
+            line=line,
+            is_adopted=result.kind is ResultKind.ADOPTED,
         )
+        self.settler.add(settlement)
 
     def _disown(self, entry: Entry, result: AttemptResult) -> None:
         """The new owner of its partition tries it again: the journal alone knows."""

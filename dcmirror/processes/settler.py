@@ -25,7 +25,10 @@ _MOST_UNWRITTEN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One job's outcome: where it came from, how it counts, what the books say."""
+    """One job's outcome: where it came from, how it counts, what the books say.
+
+    ``is_adopted``: the copy lay there already, and was right.
+    """
 
     task: str
     kind: str
@@ -33,6 +36,7 @@ class Settlement:
     copy: CopyRecord | None = None
     row: FailedRow | None = None
     line: OutboxLine | None = None
+    is_adopted: bool = False
 
 
 @dataclass(slots=True)
