@@ -14,6 +14,7 @@ import click
 
 from dcmirror import (
     __version__,
+    cli_audit,
     cli_elastic,
     cli_replay,
     cli_report,
@@ -104,6 +105,7 @@ def check(
     return command.check(options)
 
 
+cli.add_command(cli_audit.audit)
 cli.add_command(cli_elastic.elastic)
 cli.add_command(cli_replay.replay)
 cli.add_command(cli_report.report)

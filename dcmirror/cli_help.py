@@ -71,6 +71,16 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
     ),
     "elastic setup": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.ELASTIC),
     "report": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.DIRECTORY),
+    "audit": (
+        *_ALWAYS,
+        *_ENGINE,
+        _S.CREDENTIAL,
+        _S.DIRECTORY,
+        _S.DOOR,
+        _S.BOOKS_DIFFER,
+        _S.COPIES_DIFFER,
+        _S.SOURCE_DIFFERS,
+    ),
 }
 
 #: A verdict is not an exit status like the others: monitoring systems know 0 to 3.
@@ -92,6 +102,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror replay --class checksum-mismatch --since 2d",
         "dcmirror replay --path 'run7/**' --max-attempts 20",
         "dcmirror replay - <rows.csv >still-failing.csv",
+        "dcmirror replay --from-reconcile differences.csv --under /pnfs/data/raw",
         "dcmirror replay /var/lib/dcmirror/main/failed.csv --under /pnfs/data/raw",
     ),
     "check": (
@@ -111,6 +122,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror report --since 2026-10-01 --until 2026-11-01 --html october.html",
         "dcmirror report --under /pnfs/data/raw --by directory --depth 2",
         "dcmirror report --since 1d --json | jq .catalogue.bytes",
+    ),
+    "audit": (
+        "dcmirror audit",
+        "dcmirror audit --quiet --deep --oldest 5000 --rate 100M",
+        "dcmirror audit --deep --sample 5% --repair",
+        "dcmirror audit --state /var/lib/dcmirror/first --state /srv/second",
+        "dcmirror audit --source --csv >audit.csv",
     ),
     "status": (
         "dcmirror status --follow",

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dcmirror.adapters.catalogue_schema import VERSION
 from dcmirror.errors import BooksError
@@ -42,7 +42,7 @@ class CatalogueReader:
     def __repr__(self) -> str:
         return f"<CatalogueReader {self._path}>"
 
-    def __enter__(self) -> CatalogueReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *args: object) -> None:

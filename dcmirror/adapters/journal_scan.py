@@ -17,6 +17,7 @@ import orjson
 
 from dcmirror.adapters.segments import Segment, list_segments
 from dcmirror.core.journal_table import ACTIONS
+from dcmirror.core.journal_values import Lane
 from dcmirror.core.report_figures import Sources
 
 # A quotation mark inside a text is escaped, so that this can only be the member.
@@ -37,6 +38,7 @@ class JournalScan:
         actions: values of event.action whose documents are wanted.
         since: segments that ended before it are left out.
         sources: where it counts.
+        lane: the only one that is read; None: both.
     """
 
     def __init__(
@@ -45,15 +47,21 @@ class JournalScan:
         actions: Collection[str],
         sources: Sources,
         since: float | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self._directory = directory
+        self._lane = lane
         self._actions = frozenset(name.encode() for name in actions)
         self._since = since
         self._sources = sources
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """The wanted events; those of one writer in the order in which it wrote."""
-        segments = list_segments(self._directory)
+        segments = [
+            segment
+            for segment in list_segments(self._directory)
+            if self._lane in (None, segment.lane)
+        ]
         for number, (_, own) in enumerate(groupby(segments, lambda each: each.writer)):
             yield from self._writer(list(own), is_oldest=number == 0)
 

@@ -97,8 +97,14 @@ class MirrorStore:
                 self.tree.forget_root()
         raise PartBusy(f"somebody keeps removing the directory of {relative!r}")
 
-    def digest_steps(self, relative: str, expected: Look) -> Iterator[int]:
+    def digest_steps(
+        self, relative: str, expected: Look, *, evicts: bool = False
+    ) -> Iterator[int]:
         """Adler-32 of a final file, one value per MiB read; the last one is the file's.
+
+        Args:
+            evicts: leave the page cache to others: who reads everything once would
+                drive out what they need.
 
         Raises:
             TargetChanged: the file is, or becomes, another than ``expected``.
@@ -116,6 +122,8 @@ class MirrorStore:
             value = 1
             while chunk := os.read(fd, _CHUNK_BYTES):
                 value = adler32(chunk, value)
+                if evicts:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                 yield value
             yield value
             now = os.fstat(fd)

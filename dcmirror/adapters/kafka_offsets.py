@@ -1,0 +1,133 @@
+"""What ``dcmirror audit`` asks of Kafka: the group's offsets, the log's ends, records.
+
+Its consumer assigns partitions to itself and never joins the group, so that nobody is
+rebalanced; every call has a deadline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import kafka
+from kafka import errors as kafka_errors
+from kafka.structs import TopicPartition
+
+from dcmirror.adapters.kafka_client import (
+    capture_log,
+    connection_hint,
+    consumer_settings,
+    probe_brokers,
+)
+from dcmirror.errors import IntakeError
+from dcmirror.settings import Kafka
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """One partition: the group's offset, the log's oldest one, the one behind its end.
+
+    ``committed`` None: the group has none there.
+    """
+
+    committed: int | None
+    begin: int
+    end: int
+
+
+class KafkaOffsets:
+    """Asks; made by ``asking``.  Every method raises IntakeError."""
+
+    def __init__(self, consumer: Any, topic: str, seconds: float) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._seconds = seconds
+
+    def partitions(self) -> set[int]:
+        """The topic's partitions; none where there is no such topic."""
+        return set(self._call(self._consumer.partitions_for_topic, self._topic) or ())
+
+    def committed(self, partition: int) -> int | None:
+        """The group's committed offset."""
+        found = self._call(
+            self._consumer.committed,
+            TopicPartition(self._topic, partition),
+            timeout_ms=self._seconds * 1000,
+        )
+        return None if found is None else int(found)
+
+    def state(self, partition: int) -> LogState:
+        """The group's offset and the log's ends."""
+        at = TopicPartition(self._topic, partition)
+        limit = {"timeout_ms": self._seconds * 1000}
+        begin = self._call(self._consumer.beginning_offsets, [at], **limit)
+        end = self._call(self._consumer.end_offsets, [at], **limit)
+        return LogState(self.committed(partition), int(begin[at]), int(end[at]))
+
+    def records_in(
+        self, partition: int, first: int, last: int, deadline: float
+    ) -> int | None:
+        """How many records lie in these offsets; None: not known by ``deadline``.
+
+        Stops at the first one: whether there is any is the question.
+
+        Args:
+            deadline: a monotonic clock's.
+        """
+        at = TopicPartition(self._topic, partition)
+        self._consumer.assign([at])
+        self._consumer.seek(at, first)
+        while time.monotonic() < deadline:
+            found = self._call(self._consumer.poll, timeout_ms=_POLL_SECONDS * 1000)
+            offsets = [record.offset for record in found.get(at, ())]
+            inside = sum(first <= offset <= last for offset in offsets)
+            if inside:
+                return inside
+            if offsets or self._position(at) > last:
+                return 0
+        return None
+
+    def _position(self, at: TopicPartition) -> int:
+        return int(
+            self._call(self._consumer.position, at, timeout_ms=self._seconds * 1000)
+            or 0
+        )
+
+    def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except kafka_errors.KafkaError as exc:
+            raise IntakeError(str(exc) or type(exc).__name__) from exc
+
+
+@contextmanager
+def asking(settings: Kafka, seconds: float = 10.0) -> Iterator[KafkaOffsets]:
+    """Connect as the daemon would, without becoming a member of its group.
+
+    Raises:
+        IntakeError: no broker answers, or it refuses us; with the reason.
+        ConfigError: a client setting is of no use.
+    """
+    log, began = capture_log(), time.monotonic()
+    answers = probe_brokers(settings.servers, settings.client)
+    if all(why is not None for _, why in answers):
+        raise IntakeError("; ".join(f"{server}: {why}" for server, why in answers))
+    chosen = consumer_settings(settings, "dcmirror-audit")
+    chosen["auto_offset_reset"] = "none"
+    try:
+        consumer = kafka.KafkaConsumer(**chosen)
+    except kafka_errors.KafkaError as exc:
+        reason = connection_hint(settings.client, log.reason(began) or "")
+        text = str(exc) or type(exc).__name__
+        raise IntakeError(f"{text} ({reason})" if reason else text) from exc
+    except (OSError, ValueError, TypeError, AssertionError) as exc:
+        raise IntakeError(f"[kafka.client]: {exc}") from exc
+    try:
+        yield KafkaOffsets(consumer, settings.topic, seconds)
+    finally:
+        consumer.close(autocommit=False, timeout_ms=seconds * 1000)

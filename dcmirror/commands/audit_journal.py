@@ -1,0 +1,332 @@
+"""Whether journal, failed.csv and catalogue contradict each other.
+
+The journal covers a while only; what is older is judged by nothing here, and said so.
+The order of reading is the point: an outcome is in failed.csv, then in the catalogue,
+then in the journal, so the journal is read first, and once more where it seems behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dcmirror.adapters.catalogue_audit import AuditReader
+from dcmirror.adapters.catalogue_scratch import (
+    FailedLine,
+    GoodCopy,
+    Outcome,
+    Scratch,
+)
+from dcmirror.adapters.failed_csv_scan import scan
+from dcmirror.adapters.journal_scan import JournalScan
+from dcmirror.adapters.journal_space import find_events
+from dcmirror.commands.audit_report import AuditReport
+from dcmirror.core.amounts import plural
+from dcmirror.core.audit_copies import AuditRow, finding
+from dcmirror.core.audit_findings import AuditKind, Finding
+from dcmirror.core.audit_spans import Range
+from dcmirror.core.journal_document import time_text
+from dcmirror.core.journal_values import Lane
+from dcmirror.core.paths import PathMap
+from dcmirror.core.report_figures import Sources
+
+_ACTIONS = (
+    "transfer-finished",
+    "offsets-lost",
+    "journal-dropped",
+    "reconcile-finished",
+)
+_GOOD = frozenset({"mirrored", "adopted"})
+_AT_ONCE = 1000
+#: The worker's clock and the supervisor's are one, but it may be set meanwhile.
+_SLACK_SECONDS = 5.0
+#: Books that are held for want of space write late.
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Story:
+    """What the journal told besides outcomes.
+
+    ``whole_since``: from then on (epoch seconds) it has every outcome; None: it has
+    none at all.  ``lost`` maps topic and partition to ranges and when they were missed.
+    """
+
+    whole_since: float | None = None
+    spoiled: int = 0
+    outcomes: int = 0
+    lost: dict[tuple[str, int], list[tuple[Range, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    reconciled_at: str = ""
+
+
+def read_journal(
+    directory: Path, scratch: Scratch, since: float | None = None
+) -> Story:
+    """Put every outcome of the journal into the scratch tables."""
+    story, sources = Story(), Sources()
+    scan_of = JournalScan(directory, _ACTIONS, sources, since, lane=Lane.STORY)
+    documents = scan_of.documents()
+    while chunk := list(islice(documents, _AT_ONCE)):
+        outcomes = [
+            made for each in chunk if (made := _outcome_of(each, story)) is not None
+        ]
+        story.outcomes += len(outcomes)
+        scratch.add_outcomes(outcomes)
+        scratch.add_good(_good_ones(outcomes))
+    story.spoiled = sources.spoiled
+    if sources.reaches_from is not None:
+        story.whole_since = max(sources.reaches_from, story.whole_since or 0.0)
+    return story
+
+
+def _outcome_of(event: dict[str, Any], story: Story) -> Outcome | None:
+    action = event.get("event", {}).get("action")
+    if action == "transfer-finished":
+        ours, file = event["dcmirror"].get("transfer", {}), event.get("file", {})
+        return Outcome(
+            task=ours.get("id", ""),
+            at=event["@timestamp"],
+            state=ours.get("state", ""),
+            relative=ours.get("relative", ""),
+            path=file.get("path", ""),
+            pnfsid=event["dcmirror"].get("dcache", {}).get("pnfsid"),
+            size=file.get("size"),
+        )
+    _take_other(action, event, story)
+    return None
+
+
+def _take_other(action: str, event: dict[str, Any], story: Story) -> None:
+    ours, at = event.get("dcmirror", {}), event["@timestamp"]
+    if action == "offsets-lost":
+        log = ours["kafka"]
+        if log["lost_from"] < log["lost_to"]:
+            key = (log["topic"], log["partition"])
+            story.lost[key].append(((log["lost_from"], log["lost_to"] - 1), at))
+    elif action == "journal-dropped":
+        kinds = ours.get("spool", {}).get("dropped_by_kind", {})
+        if kinds.get("outcome"):
+            story.whole_since = max(story.whole_since or 0.0, _moment(at))
+    elif action == "reconcile-finished":
+        story.reconciled_at = max(story.reconciled_at, at)
+
+
+def _good_ones(outcomes: list[Outcome]) -> Iterator[GoodCopy]:
+    for each in outcomes:
+        if each.state in _GOOD and each.relative:
+            yield GoodCopy(each.relative, each.at, each.path, each.pnfsid, each.size)
+
+
+def read_failed(
+    path: Path, path_map: PathMap, report: AuditReport, scratch: Scratch
+) -> None:
+    """Put the rows of failed.csv into the scratch tables; lines that are none are told.
+
+    Raises:
+        NotOursError: the file is not ours.
+        BooksError: it cannot be read.
+    """
+    torn = 0
+    rows = scan(path)
+    while chunk := list(islice(rows, _AT_ONCE)):
+        whole = [row for row in chunk if row is not None]
+        torn += len(chunk) - len(whole)
+        report.tally.judged["failed_rows"] += len(whole)
+        scratch.add_failed(
+            FailedLine(
+                row.task, row.path, path_map.relative(row.path), row.pnfsid, row.time
+            )
+            for row in whole
+        )
+        scratch.add_origins(
+            (row.topic, row.partition, row.offset)
+            for row in whole
+            if row.topic is not None
+            and row.partition is not None
+            and row.offset is not None
+        )
+    scratch.index_failed()
+    if torn:
+        text = (
+            f"{plural(torn, 'line')} that {'is' if torn == 1 else 'are'} no whole row"
+        )
+        report.take(Finding(kind=AuditKind.TORN_ROW, place=str(path), detail=text))
+
+
+class JournalAudit:
+    """Compares the three; made when journal and failed.csv are in the scratch tables.
+
+    Args:
+        began: when the journal began to be read (epoch seconds).
+    """
+
+    def __init__(
+        self,
+        catalogue: AuditReader,
+        scratch: Scratch,
+        report: AuditReport,
+        story: Story,
+        journal: Path,
+        began: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._scratch = scratch
+        self._report = report
+        self._story = story
+        self._journal = journal
+        self._began = began
+        self._waiting: set[str] = set()
+
+    def look_at_rows(self, rows: list[AuditRow]) -> None:
+        """Note those that the journal should know and does not."""
+        since = self._story.whole_since
+        if since is None or self._story.spoiled:
+            return
+        young = [row for row in rows if row.copied_at >= since + _SLACK_SECONDS]
+        if young:
+            told = self._scratch.good_of([row.relative for row in young])
+            self._scratch.miss_event(
+                row.relative for row in young if not _is_told(row, told)
+            )
+
+    def compare(self, *, is_running: bool) -> None:
+        """Everything that needs all rows to have been read.
+
+        Args:
+            is_running: a command of ours writes the books at this moment.
+        """
+        self._look_at_outbox(is_running=is_running)
+        # What was written since the first reading; the outbox held it until then.
+        read_journal(self._journal, self._scratch, self._began)
+        self._tell_eventless()
+        self._tell_rowless()
+        self._tell_failures()
+        self._look_at_failed_rows()
+        self._tell_reach()
+
+    def _look_at_outbox(self, *, is_running: bool) -> None:
+        lines = dict(self._catalogue.outbox())
+        missing = lines.keys() - find_events(self._journal, lines)
+        oldest = self._began
+        for event_id in missing:
+            event = json.loads(lines[event_id])
+            ours = event.get("dcmirror", {}).get("transfer", {})
+            self._waiting.update(filter(None, (ours.get("relative"), ours.get("id"))))
+            oldest = min(oldest, _moment(event["@timestamp"]))
+        if not missing:
+            return
+        waits = f"{plural(len(missing), 'outcome line')} not in the journal yet"
+        if is_running and self._began - oldest > _PATIENCE_SECONDS:
+            place = str(self._journal)
+            self._report.take(Finding(kind=AuditKind.OUTBOX, place=place, detail=waits))
+        elif not is_running:
+            text = f"{waits}: the next start of watch writes them"
+            self._report.note("outbox", text, len(missing))
+
+    def _tell_eventless(self) -> None:
+        for names in self._scratch.eventless():
+            told = self._scratch.good_of(names)
+            for row in self._catalogue.rows_of(names).values():
+                if not _is_told(row, told) and row.relative not in self._waiting:
+                    text = "the journal covers that time, and tells of no such copy"
+                    self._report.take(finding(AuditKind.NO_EVENT, row, text))
+
+    def _tell_rowless(self) -> None:
+        for page in self._scratch.good():
+            rows = self._catalogue.rows_of([each.relative for each in page])
+            for each in page:
+                if each.relative not in rows:
+                    text = (
+                        f"the journal has it as copied at {each.at}, the catalogue not"
+                    )
+                    self._report.take(
+                        Finding(
+                            kind=AuditKind.NO_ROW,
+                            detail=text,
+                            path=each.path,
+                            relative=each.relative,
+                            size=each.size,
+                            pnfsid=each.pnfsid,
+                        )
+                    )
+
+    def _tell_failures(self) -> None:
+        """A row is written before its event, and taken out after the cure's one."""
+        before = time_text(self._began)
+        for each in self._scratch.failures_without_row():
+            if each.at < before:
+                text = f"it failed at {each.at}, and failed.csv has no row of it"
+                self._report.take(
+                    Finding(
+                        kind=AuditKind.NO_FAILED_ROW,
+                        detail=text,
+                        path=each.path,
+                        relative=each.relative,
+                        size=each.size,
+                        pnfsid=each.pnfsid,
+                    )
+                )
+
+    def _look_at_failed_rows(self) -> None:
+        outranked = 0
+        for page in self._scratch.failed_rows():
+            names = [row.relative for row in page if row.relative]
+            copies = self._catalogue.rows_of(names)
+            told = self._scratch.outcomes_of([row.task for row in page])
+            for row in page:
+                copy = copies.get(row.relative or "")
+                if copy is not None and copy.pnfsid == row.pnfsid:
+                    outranked += 1
+                elif self._should_be_told(row) and row.task not in told:
+                    self._report.take(_stranger(row))
+        if outranked:
+            text = f"{plural(outranked, 'row')} of failed.csv with a good copy"
+            self._report.note(
+                "outranked", f"{text}: the next replay drops them", outranked
+            )
+
+    def _should_be_told(self, row: FailedLine) -> bool:
+        since = self._story.whole_since
+        if since is None or self._story.spoiled or row.task in self._waiting:
+            return False
+        return since + _SLACK_SECONDS <= row.at <= self._began - _PATIENCE_SECONDS
+
+    def _tell_reach(self) -> None:
+        story = self._story
+        if story.spoiled:
+            text = f"{plural(story.spoiled, 'line')} of the journal spoiled"
+            self._report.note("journal-spoiled", f"{text}: what they told is unknown")
+        if story.whole_since is None:
+            self._report.note(
+                "journal-empty", "the journal has nothing to compare with"
+            )
+        else:
+            text = f"the journal is whole from {time_text(story.whole_since)} on"
+            self._report.note("journal-reach", text)
+
+
+def _is_told(row: AuditRow, told: Mapping[str, str]) -> bool:
+    at = told.get(row.relative)
+    return at is not None and at >= time_text(row.copied_at - _SLACK_SECONDS)
+
+
+def _stranger(row: FailedLine) -> Finding:
+    return Finding(
+        kind=AuditKind.UNKNOWN_ROW,
+        detail="a row of failed.csv of a failure that the journal does not know",
+        path=row.path,
+        relative=row.relative or "",
+        pnfsid=row.pnfsid,
+    )
+
+
+def _moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()

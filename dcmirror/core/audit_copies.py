@@ -1,0 +1,133 @@
+"""Whether a copy is as the catalogue has it: what a look, and what a reading shows.
+
+Pure.  A file that was replaced by a proved one (by the watch beside us a moment ago, or
+by another instance) is no damage: its mark speaks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from dcmirror.core.audit_findings import AuditKind, Finding
+from dcmirror.core.checksums import format_adler32
+from dcmirror.core.marks import Mark
+
+
+class AuditRow(NamedTuple):
+    """A row of the catalogue, as the audit reads it; times in seconds, sizes in bytes.
+
+    ``scrubbed_at``: when the copy was last read again and found good.
+    """
+
+    relative: str
+    path: str
+    pnfsid: str | None
+    size: int
+    adler32: int | None
+    verified: int
+    mtime_ns: int
+    copied_at: float
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    source_deleted_at: float | None
+    scrubbed_at: float | None
+
+    @property
+    def proved_at(self) -> float:
+        """When its bytes were last known to be right."""
+        return max(self.copied_at, self.scrubbed_at or 0.0)
+
+
+class Standing(StrEnum):
+    """How a copy stands that contradicts nothing."""
+
+    GOOD = "good"
+    LEFT = "left"  # removed, and [destination] missing = "leave"
+    NEWER = "newer"  # a proved file that the catalogue does not know (yet)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What lies under the name; ``odd`` says why it is no plain file or out of reach.
+
+    ``mark`` only if it speaks of the file as it is.
+    """
+
+    exists: bool
+    size: int = 0
+    mtime_ns: int = 0
+    mark: Mark | None = None
+    odd: str = ""
+    is_broken: bool = False
+
+
+def judge_look(row: AuditRow, seen: Seen, *, leaves: bool) -> Standing | Finding:
+    """What a look at the name says about the row.
+
+    Args:
+        leaves: [destination] missing = "leave": a removed copy is not missed.
+    """
+    if seen.odd:
+        kind = AuditKind.UNREADABLE if seen.is_broken else AuditKind.UNSAFE
+        return finding(kind, row, seen.odd)
+    if not seen.exists:
+        return Standing.LEFT if leaves else _missing(row)
+    if (seen.size, seen.mtime_ns) == (row.size, row.mtime_ns or seen.mtime_ns):
+        return Standing.GOOD
+    if seen.mark is not None:
+        return Standing.NEWER
+    if seen.size != row.size:
+        text = f"{seen.size} bytes here, {row.size} in the catalogue"
+        return finding(AuditKind.SIZE, row, text)
+    text = "its modification time is not the one that the catalogue has"
+    return finding(AuditKind.CHANGED, row, text)
+
+
+def _missing(row: AuditRow) -> Finding:
+    if row.source_deleted_at is not None:
+        text = "the copy is gone, and its source was deleted after it was proved"
+        remedy = "restore it from a backup; nothing can fetch it any more"
+        return finding(AuditKind.MISSING, row, text, remedy)
+    return finding(AuditKind.MISSING, row, "the copy is gone")
+
+
+def judge_bytes(row: AuditRow, mark: Mark | None, computed: int) -> Finding | None:
+    """What the checksum of the bytes says, of a file whose size and time are right."""
+    if row.adler32 is not None and row.adler32 != computed:
+        whole = _is_right(mark, computed)
+        known = "; the mark agrees with the bytes" if whole else ""
+        text = f"Adler-32 {_hex(computed)} here, {_hex(row.adler32)} in the catalogue"
+        return finding(AuditKind.CHECKSUM, row, text + known)
+    if mark is not None and mark.adler32 not in (None, computed):
+        assert mark.adler32 is not None
+        text = (
+            f"the mark says Adler-32 {_hex(mark.adler32)}, the bytes {_hex(computed)}"
+        )
+        return finding(AuditKind.MARK, row, text)
+    return None
+
+
+def _is_right(mark: Mark | None, computed: int) -> bool:
+    return mark is not None and mark.adler32 == computed
+
+
+def finding(kind: AuditKind, row: AuditRow, detail: str, remedy: str = "") -> Finding:
+    """A finding about the row's file."""
+    return Finding(
+        kind=kind,
+        detail=detail,
+        remedy=remedy,
+        path=row.path,
+        relative=row.relative,
+        size=row.size,
+        pnfsid=row.pnfsid,
+        adler32=row.adler32,
+        modified=row.mtime_ns / 1e9 if row.mtime_ns else None,
+    )
+
+
+def _hex(value: int) -> str:
+    return format_adler32(value)
