@@ -17,10 +17,11 @@ from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.adapters.webdav import Headers
 from dcmirror.core import diagnosis
 from dcmirror.core.door_errors import DoorError, DoorStopped
+from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.http_values import retry_after_seconds
 from dcmirror.core.limits import Limits
-from dcmirror.core.listing import PROPERTIES, Entry, Listing, entry_at, has_etag
+from dcmirror.core.listing import PROPERTIES, Entry, Listing, entry_named, has_etag
 from dcmirror.core.multistatus import (
     DAV,
     MultistatusError,
@@ -35,6 +36,8 @@ _XML = "Content-Type: application/xml; charset=utf-8"
 _LEAST_BYTES_PER_SECOND = 100.0
 _GONE = frozenset({404, 410})
 _MULTISTATUS = 207
+#: Components that make a path another one's.
+_NO_NAMES = frozenset({"", ".", ".."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,43 +122,58 @@ class DoorClient:
             if entry is not None:
                 yield entry
         if not listing.has_itself:
-            raise _not_understood(directory, "the answer does not name it")
+            instead = shown(without_secrets(listing.stranger)) or "nothing"
+            raise _not_understood(directory, f"it names {instead} instead")
         if not listing.is_directory:
             raise DoorError(f"{directory}: not a directory", FailureClass.REMOVED)
 
     def look(self, path: str) -> Entry | None:
-        """What is at a path now; None if there is nothing.
+        """What is at a path below the namespace root now; None if there is nothing.
 
         Raises:
             DoorError: that cannot be told.
         """
+        path = path.rstrip("/")
         url = self._paths.url(path)
-        found = self._first_of(self._propfind(path, url, depth=0, wanted=PROPERTIES))
+        found = self._found_at(path, url)
         if found is None:
             return None
-        entry = entry_at(path.rstrip("/"), found)
+        entry = entry_named(path, url, found)
+        if entry is None:
+            raise _not_understood(path, f"it names {shown(found.href)} instead")
         if entry.is_directory or entry.size is None or entry.trouble:
             return entry
         if entry.adler32 is not None and (entry.pnfsid or has_etag(found)):
             return entry
         return self._with_digest(entry, url)
 
-    def _first_of(self, responses: Iterator[Response]) -> Response | None:
+    def _found_at(self, path: str, url: str) -> Response | None:
         try:
-            found = next(responses, None)
+            return self._alone_at(path, url)
         except DoorError as error:
             if error.http_status in _GONE:
                 return None
-            raise
-        for _ in responses:  # to the end, or a cut answer would not be noticed
-            pass
-        return found
+            if error.kind is not FailureClass.REDIRECT or url.endswith("/"):
+                raise
+        # Apache sends those who forgot a directory's slash elsewhere; we ask again.
+        return self._found_at(path, f"{url}/")
+
+    def _alone_at(self, path: str, url: str) -> Response:
+        """The one response of depth 0, read to its end."""
+        found: list[Response] = []
+        for response in self._propfind(path, url, depth=0, wanted=PROPERTIES):
+            found.append(response)
+            if len(found) > 1:
+                break
+        if len(found) != 1:
+            raise _not_understood(path, "it is not about one name")
+        return found[0]
 
     def _with_digest(self, entry: Entry, url: str) -> Entry:
         """Ask HEAD, which may know more; all it says is of one and the same moment."""
-        if entry.size == 0:
+        if entry.size == 0:  # XRootD would not answer
             return entry
-        answer = self._ask(Question("HEAD", url, ("Want-Digest: adler32",)))
+        answer = self._ask(Question("HEAD", url, ("Want-Digest: adler32",)), entry.path)
         headers = answer.headers
         if headers.status == 200:
             return _as_head_says(entry, headers)
@@ -170,9 +188,7 @@ class DoorClient:
             ValueError: the path may be a directory's; dCache deletes those whole.
             DoorError: there was no answer, so that nobody knows.
         """
-        if path.endswith("/") or not path:
-            raise ValueError(f"not the path of a file: {path!r}")
-        return self._delete(path, self._paths.url(path))
+        return self._change("DELETE", path, self._file_url(path))
 
     def move(self, source: str, target: str) -> DeleteAnswer:
         """Rename one file, never onto another; whatever the door answers is the answer.
@@ -181,23 +197,29 @@ class DoorClient:
             ValueError: a path may be a directory's.
             DoorError: there was no answer, so that nobody knows.
         """
-        if source.endswith("/") or target.endswith("/"):
-            raise ValueError(f"not the paths of files: {source!r}, {target!r}")
-        headers = (f"Destination: {self._paths.url(target)}", "Overwrite: F")
-        question = Question("MOVE", self._paths.url(source), headers, may_repeat=False)
-        answer = self._ask(question, source)
-        return DeleteAnswer(answer.headers.status, answer.headers.reason)
+        headers = (f"Destination: {self._file_url(target)}", "Overwrite: F")
+        return self._change("MOVE", source, self._file_url(source), headers)
 
     def delete_directory(self, path: str) -> DeleteAnswer:
         """Delete a directory, with what is in it now.
 
         Raises:
+            ValueError: it is not below the folder that is mirrored.
             DoorError: there was no answer, so that nobody knows.
         """
-        return self._delete(path, self._paths.url(f"{path}/"))
+        return self._change("DELETE", path, f"{self._file_url(path)}/")
 
-    def _delete(self, path: str, url: str) -> DeleteAnswer:
-        answer = self._ask(Question("DELETE", url, may_repeat=False), path)
+    def _file_url(self, path: str) -> str:
+        """The URL of what is to be changed: never the folder itself."""
+        names = (self._paths.relative(path) or "").split("/")
+        if not _NO_NAMES.isdisjoint(names):
+            raise ValueError(f"not the path of a file that is mirrored: {path!r}")
+        return self._paths.url(path)
+
+    def _change(
+        self, method: str, path: str, url: str, headers: tuple[str, ...] = ()
+    ) -> DeleteAnswer:
+        answer = self._ask(Question(method, url, headers, may_repeat=False), path)
         return DeleteAnswer(answer.headers.status, answer.headers.reason)
 
     def free_bytes(self, directory: str) -> int | None:
@@ -209,6 +231,8 @@ class DoorClient:
         url = self._directory_url(directory)
         asked = self._propfind(directory, url, depth=0, wanted=(_FREE_BYTES,))
         found = next(asked, None)
+        for _ in asked:  # to the end, for the connection's sake
+            pass
         text = found.properties.get(_FREE_BYTES, "") if found else ""
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -244,10 +268,10 @@ class DoorClient:
         finally:
             self._idle.append(line)
 
-    def _ask(self, question: Question, path: str = "") -> Answer:
+    def _ask(self, question: Question, path: str) -> Answer:
         line = self._take_line()
         try:
-            for _ in self._on(line, question, path or question.url):
+            for _ in self._on(line, question, path):
                 pass
             return line.answer
         finally:
@@ -276,16 +300,21 @@ class DoorClient:
         retry_after = retry_after_seconds(headers.retry_after, self._wall())
         if status == 429:
             self._pace.defer(retry_after or 1.0)
-        kind = diagnosis.of_status(status)
-        if status >= 500:  # of a GET it may mean a file that is not there yet
-            kind = FailureClass.TRANSIENT
         reason = f" {headers.reason}" if headers.reason else ""
         return DoorError(
             f"{path}: the door answers {method} with status {status}{reason}",
-            kind,
+            _kind_of(status),
             http_status=status,
             retry_after=retry_after,
         )
+
+
+def _kind_of(status: int) -> FailureClass:
+    if 300 <= status < 400:
+        return FailureClass.REDIRECT
+    if status >= 500:  # only of a GET may it mean a file that is not there yet
+        return FailureClass.TRANSIENT
+    return diagnosis.of_status(status)
 
 
 def _as_head_says(entry: Entry, headers: Headers) -> Entry:

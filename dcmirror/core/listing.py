@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dcmirror.core.checksums import ADLER32_START, parse_digest
 from dcmirror.core.http_values import pnfsid_of_etag, read_date
 from dcmirror.core.multistatus import DAV, RESOURCE_TYPE, Response
+from dcmirror.core.policy import place_of
 
 _LENGTH, _MODIFIED = f"{DAV} getcontentlength", f"{DAV} getlastmodified"
 _ETAG = f"{DAV} getetag"
@@ -20,6 +21,8 @@ _CHECKSUMS = (_DCACHE_CHECKSUMS, _STORM_CHECKSUM)
 PROPERTIES = (RESOURCE_TYPE, _LENGTH, _MODIFIED, _ETAG, *_CHECKSUMS)
 
 _SLASHES = re.compile(rb"/{2,}")
+# What no server leaves in an href that it encodes at all.
+_UNENCODED = re.compile(r'[ "<>#?]|%(?![0-9A-Fa-f]{2})')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -46,22 +49,27 @@ class Listing:
     """Turns responses about ``directory``, asked for as ``url``, into entries.
 
     ``has_itself`` tells whether the directory's own response came, which RFC 4918
-    demands: without it the answer is about something else.
+    demands: without it the answer is about something else.  ``stranger`` is the first
+    href that is neither the directory nor in it.  ``is_raw``: the server is known not
+    to encode names.
     """
 
-    def __init__(self, directory: str, url: str) -> None:
+    def __init__(self, directory: str, url: str, *, is_raw: bool = False) -> None:
+        self.stranger = ""
         self.has_itself = False
         self.is_directory = False
         self._directory = directory.rstrip("/")
         self._url = url
-        self._parts = urlsplit(url)
-        self._base = f"{self._parts.path.rstrip('/')}/"
-        self._below = _decoded(self._base)
+        self._place = place_of(url)
+        self._below = _decoded(f"{urlsplit(url).path.rstrip('/')}/")
+        self._spelling = ""  # how the server writes the directory
+        self._is_raw = is_raw
 
     def entry_of(self, response: Response) -> Entry | None:
         """The entry; None for the directory itself and for what is not in it."""
         name = self._name_of(response.href)
         if name is None:
+            self.stranger = self.stranger or response.href
             return None
         if name == b"":
             self.has_itself = True
@@ -71,32 +79,55 @@ class Listing:
             return None
         text = name.decode("utf-8", "surrogateescape")
         path = f"{self._directory}/{text}"
-        return entry_at(path, response, trouble=_trouble_of(text))
+        return _entry_at(path, response, trouble=_trouble_of(text))
 
     def _name_of(self, href: str) -> bytes | None:
-        """The name below the directory, "" for itself, None if it is elsewhere."""
-        if href.startswith(self._base):
-            path = self._base + href[len(self._base) :].partition("?")[0]
-        else:
-            parts = urlsplit(urljoin(self._url, href))
-            if not _same_place(parts, self._parts):
+        """The name below the directory, "" for itself, None if it is elsewhere.
+
+        XRootD does not encode names; from the first that shows it on, none is decoded.
+        """
+        if not self._is_raw and self._shows_raw(href):
+            self._is_raw, self._spelling = True, ""
+        path = href
+        if not href.startswith("/"):
+            url = href if self._is_raw else urljoin(self._url, href)
+            if place_of(url) != self._place:
                 return None
-            path = parts.path
-        path = path.rstrip("/")
+            path = f"/{url.split('/', 3)[-1]}"
+        return self._name_below(path.rstrip("/"))
+
+    def _shows_raw(self, href: str) -> bool:
+        if _UNENCODED.search(href) is not None:
+            return True
+        return b"%" in self._below and _encoded(f"{href}/").startswith(self._below)
+
+    def _name_below(self, path: str) -> bytes | None:
         head, _, last = path.rpartition("/")
-        if _decoded(f"{path}/") == self._below:
-            return b""
-        if _decoded(f"{head}/") != self._below or last in ("", ".", ".."):
+        if f"{head}/" != self._spelling:
+            if self._read(path) == self._below:
+                return b""
+            if self._read(head) != self._below:
+                return None
+            self._spelling = f"{head}/"
+        if last in (".", ".."):
             return None
-        return unquote_to_bytes(last)
+        return _encoded(last) if self._is_raw else unquote_to_bytes(last)
+
+    def _read(self, directory: str) -> bytes:
+        path = f"{directory}/"
+        return _one_slash(_encoded(path)) if self._is_raw else _decoded(path)
 
 
-def _same_place(one: SplitResult, other: SplitResult) -> bool:
-    return (one.scheme, one.netloc.lower()) == (other.scheme, other.netloc.lower())
+def _encoded(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
 
 
 def _decoded(path: str) -> bytes:
-    return _SLASHES.sub(b"/", unquote_to_bytes(path))
+    return _one_slash(unquote_to_bytes(path))
+
+
+def _one_slash(path: bytes) -> bytes:
+    return _SLASHES.sub(b"/", path)
 
 
 def _trouble_of(name: str) -> str:
@@ -109,8 +140,7 @@ def _trouble_of(name: str) -> str:
     return ""
 
 
-def entry_at(path: str, response: Response, *, trouble: str = "") -> Entry:
-    """The entry of a response that is known to be about ``path``."""
+def _entry_at(path: str, response: Response, *, trouble: str = "") -> Entry:
     values = response.properties
     size = _size_of(values.get(_LENGTH, ""))
     is_directory = response.is_collection
@@ -128,6 +158,20 @@ def entry_at(path: str, response: Response, *, trouble: str = "") -> Entry:
         adler32=None if is_directory else _adler32_of(response, size),
         trouble=trouble,
     )
+
+
+def entry_named(path: str, url: str, response: Response) -> Entry | None:
+    """The entry of a response to the question for ``path``; None if it names another.
+
+    As the name is known, it does not matter which way the server spells it.
+    """
+    above, _, _ = path.rpartition("/")
+    url_above = f"{url.rstrip('/').rpartition('/')[0]}/"
+    for is_raw in (False, True):
+        entry = Listing(above, url_above, is_raw=is_raw).entry_of(response)
+        if entry is not None and entry.path == path:
+            return entry
+    return None
 
 
 def has_etag(response: Response) -> bool:

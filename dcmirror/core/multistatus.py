@@ -122,7 +122,7 @@ class MultistatusReader:
     def _end(self, name: str) -> None:
         path = self._path
         depth = len(path)
-        text = "".join(self._text).strip() if self._text is not None else ""
+        text = _without_layout("".join(self._text or ()))
         if depth == 2 and name == _RESPONSE:
             self._ready.append(self._response)
         elif depth == 3:
@@ -158,6 +158,11 @@ class MultistatusReader:
 
 
 RESOURCE_TYPE = f"{DAV} resourcetype"
+
+
+def _without_layout(text: str) -> str:
+    """Indentation goes; the blank at the end of a name that XRootD shows stays."""
+    return text.strip() if "\n" in text else text
 
 
 def _status_of(line: str) -> int | None:

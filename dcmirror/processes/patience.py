@@ -28,6 +28,8 @@ LADDER = (1.0, 3.0, 10.0, 30.0)
 _LONGEST_RETRY_AFTER = 120.0
 #: How long a stop, a new proxy or the end of a hold may go unnoticed (seconds).
 _SLICE_SECONDS = 0.2
+#: Busy, locked, too many requests: statuses below 500 that pass.
+_PASSING = frozenset({408, 423, 425, 429})
 _HOLDS = {
     FailureClass.CREDENTIAL: HoldKind.CREDENTIAL,
     FailureClass.HOST: HoldKind.DOOR,
@@ -111,7 +113,7 @@ class Patience:
         if error.kind in _HOLDS:
             return self._hold_for(error, mine)
         self._end(mine)
-        pause = next(rungs, None) if error.kind is FailureClass.TRANSIENT else None
+        pause = next(rungs, None) if _may_pass(error) else None
         if pause is None:
             raise error
         asked = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER)
@@ -176,3 +178,11 @@ class Patience:
             if left <= 0:
                 return
             self._sleep(min(left, _SLICE_SECONDS))
+
+
+def _may_pass(error: DoorError) -> bool:
+    """Whether the same request may have another answer soon."""
+    if error.kind is not FailureClass.TRANSIENT:
+        return False
+    status = error.http_status
+    return status is None or status // 100 in (2, 5) or status in _PASSING
