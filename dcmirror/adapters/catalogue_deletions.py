@@ -139,13 +139,21 @@ class DeletionBook(Catalogue):
                     _mark_deleted(database, intent.number, at)
 
     def unfinished(self, now: float) -> list[Intent]:
-        """Intents without a result, and those whose names must be looked at again."""
+        """Intents without a result, and those whose names must be looked at again.
+
+        One that was to be deleted under its own name is not looked at again once
+        another deletion has seen to it.
+        """
         with self._reading() as database:
             rows = database.execute(
                 f"SELECT {_INTENT_COLUMNS} FROM deletions WHERE ended_at IS NULL "
                 "UNION ALL "
                 f"SELECT {_INTENT_COLUMNS} FROM deletions "
-                "WHERE ended_at IS NOT NULL AND look_until > ? ORDER BY 1",
+                "WHERE ended_at IS NOT NULL AND look_until > ? "
+                "AND (isolated IS NOT NULL OR EXISTS (SELECT 1 FROM copies "
+                "WHERE copies.relative = deletions.relative "
+                "AND copies.pnfsid IS deletions.pnfsid "
+                "AND copies.source_deleted_at IS NULL)) ORDER BY 1",
                 (now,),
             ).fetchall()
         return [Intent(*row) for row in rows]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,27 +187,40 @@ class MirrorStore:
         finally:
             os.close(root_fd)
 
-    def sweep_own_parts(self) -> Iterator[str]:
+    def sweep_own_parts(
+        self, before: float = math.inf, *, is_dry: bool = False
+    ) -> Iterator[str]:
         """Remove the parts that dead processes left; yields the path of each.
 
         Only what carries our mark or our name form, and no live lock; where locks may
         be local to a host, only what carries our own tag.
+
+        Args:
+            before: only what was last written before this time (epoch seconds).
+            is_dry: only name them.
         """
         self._learn_root()
         root_fd = self.tree.open("", os.O_RDONLY)
         try:
             for top, _, names, directory_fd in os.fwalk(".", dir_fd=root_fd):
                 for name in filter(is_part_name, names):
-                    if self._is_sweepable(directory_fd, name):
-                        with contextlib.suppress(PartBusy, FileNotFoundError):
-                            parts.remove_stale(
-                                directory_fd, name, tagged=self._part_tag is not None
-                            )
-                            yield os.path.normpath(f"{top}/{name}")
+                    with contextlib.suppress(PartBusy, FileNotFoundError):
+                        if not self._is_sweepable(directory_fd, name, before):
+                            continue
+                        parts.remove_stale(
+                            directory_fd,
+                            name,
+                            tagged=self._part_tag is not None,
+                            is_dry=is_dry,
+                        )
+                        yield os.path.normpath(f"{top}/{name}")
         finally:
             os.close(root_fd)
 
-    def _is_sweepable(self, directory_fd: int, name: str) -> bool:
+    def _is_sweepable(self, directory_fd: int, name: str, before: float) -> bool:
+        status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        if status.st_mtime >= before:
+            return False
         if self._part_tag is not None:
             is_ours = name.endswith(f".{self._part_tag}.part")
             return is_ours and is_own_part_name(name)

@@ -207,8 +207,12 @@ def new_part(
     return NewPart(name, fd, (now.st_dev, now.st_ino))
 
 
-def remove_stale(directory_fd: int, name: str, *, tagged: bool) -> None:
+def remove_stale(
+    directory_fd: int, name: str, *, tagged: bool, is_dry: bool = False
+) -> None:
     """Unlink the part that a dead process left behind, under its lock.
+
+    ``is_dry`` only takes the lock.
 
     Raises:
         PartBusy: its process is alive.
@@ -221,7 +225,7 @@ def remove_stale(directory_fd: int, name: str, *, tagged: bool) -> None:
     try:
         lock(fd, name, tagged=tagged)
         now = os.fstat(fd)
-        if identity_at(directory_fd, name) == (now.st_dev, now.st_ino):
+        if not is_dry and identity_at(directory_fd, name) == (now.st_dev, now.st_ino):
             os.unlink(name, dir_fd=directory_fd)
     finally:
         os.close(fd)

@@ -165,13 +165,13 @@ class Budget:
             return Reason(Against.BYTES, "the run's number of bytes is reached")
         return None
 
-    def spend(self, size: int) -> None:
-        """One of this size goes."""
-        self.files -= 1
+    def spend(self, size: int, files: int = 1) -> None:
+        """One of this size goes; with -1 it was kept in the end."""
+        self.files -= files
         if self.bytes is not None:
-            self.bytes -= size
+            self.bytes -= size * files
         if self.wanted is not None:
-            self.wanted -= size
+            self.wanted -= size * files
 
     def copy(self) -> Budget:
         """The same, to be spent by itself."""

@@ -47,10 +47,11 @@ class Kept(StrEnum):
     DOOR = "door-trouble"
     LEFT_APART = "left-apart"
     STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
 
 
 #: These need nobody: the next run sees to them.
-HARMLESS = frozenset({Kept.ROW_CHANGED, Kept.STOPPED})
+HARMLESS = frozenset({Kept.ROW_CHANGED, Kept.STOPPED, Kept.INTERRUPTED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.journal_values import VALUES, Value
 
 TRANSFER = "dcmirror.transfer"
@@ -27,7 +28,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     ),
     "event.kind": ("keyword", "event, or metric for health."),
     "event.category": ("keyword", "file or process."),
-    "event.type": ("keyword", "creation, info, start, end, error or denied."),
+    "event.type": (
+        "keyword",
+        "creation, deletion, info, start, end, error or denied.",
+    ),
     "event.action": ("keyword", "What happened; one of the actions below."),
     "event.outcome": ("keyword", "success, failure or unknown."),
     "event.reason": ("keyword", "Why, in one word or a few."),
@@ -128,6 +132,38 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.counts.failed": ("long", "Files failed since the start."),
     "dcmirror.counts.retried": ("long", "Retries since the start."),
     "dcmirror.counts.bytes": ("long", "Bytes mirrored since the start."),
+    "dcmirror.cleanup.isolated": (
+        "boolean",
+        "Whether the source was set apart under a name of its own first.",
+    ),
+    "dcmirror.cleanup.window_ms": (
+        "float",
+        "Milliseconds from the last look at the source until DELETE was answered.",
+    ),
+    "dcmirror.cleanup.deleted": ("long", "Sources deleted in the run."),
+    "dcmirror.cleanup.deleted_bytes": ("long", "Their bytes."),
+    "dcmirror.cleanup.already_gone": ("long", "Sources that somebody else removed."),
+    "dcmirror.cleanup.kept": ("long", "Sources that could not be deleted."),
+    "dcmirror.cleanup.parts": ("long", "Left-over parts removed from the mirror."),
+    "dcmirror.cleanup.directories": ("long", "Empty source directories removed."),
+    "dcmirror.cleanup.requests": ("long", "Requests to the door."),
+    "dcmirror.reconcile.directories": ("long", "Directories of the source compared."),
+    "dcmirror.reconcile.files": ("long", "Files of the source compared."),
+    "dcmirror.reconcile.bytes": ("long", "Their bytes."),
+    "dcmirror.reconcile.differences": ("long", "Differences found."),
+    "dcmirror.reconcile.remaining": ("long", "Those that are still there."),
+    "dcmirror.reconcile.copied": ("long", "Files copied for it."),
+    "dcmirror.reconcile.adopted": ("long", "Copies that were there, and right."),
+    "dcmirror.reconcile.failed": ("long", "Copies that failed."),
+    "dcmirror.reconcile.unlisted": ("long", "Directories that cannot be listed."),
+    "dcmirror.reconcile.requests": ("long", "Requests to the door."),
+    **{
+        f"dcmirror.reconcile.found.{kind.replace('-', '_')}": (
+            "long",
+            f"Differences of the kind {kind}.",
+        )
+        for kind in DifferenceKind
+    },
     "dcmirror.destination.free_bytes": ("long", "Free space below the mirror."),
     "dcmirror.destination.reserved_bytes": ("long", "What running transfers need."),
     "dcmirror.destination.min_free_bytes": ("long", "What is to stay free."),
@@ -210,6 +246,12 @@ _RECORD = (
     | FILE
     | _group("dcmirror.dcache.", "storage_class", "event_type", "session")
     | {"dcmirror.transfer.id", "event.reason", "event.outcome"}
+)
+_DELETION = (
+    FILE
+    | _group("event.", "reason", "outcome")
+    | _group("dcmirror.checksum.", "algorithm", "expected")
+    | _group("dcmirror.transfer.", "relative")
 )
 _HOLD = _group("dcmirror.hold.", "kind", "host") | {"event.reason"}
 _CHILD = _group("dcmirror.worker.", "id", "jobs")
@@ -319,6 +361,44 @@ ACTIONS: dict[str, Action] = {
         "Kafka cannot be reached.", frozenset({"event.reason"}), "warning"
     ),
     "intake-recovered": _daemon("Kafka answers again."),
+    "source-deleted": Action(
+        "A source is gone from the door, deleted by cleanup or (event.reason "
+        "already-gone) by somebody else; its copy was proved.",
+        _DELETION | _group("dcmirror.cleanup.", "isolated", "window_ms"),
+        Value.OUTCOME,
+        type="deletion",
+    ),
+    "source-kept": Action(
+        "Cleanup wanted to delete a source and did not; event.reason says why.",
+        _DELETION | {"error.message"},
+        Value.OUTCOME,
+        level="warning",
+        type="denied",
+    ),
+    "cleanup-finished": _daemon(
+        "A run of cleanup ended.",
+        _group(
+            "dcmirror.cleanup.",
+            *("deleted", "deleted_bytes", "already_gone", "kept"),
+            *("parts", "directories", "requests"),
+        )
+        | _group("event.", "reason", "outcome", "duration"),
+        value=Value.OUTCOME,
+        type="end",
+    ),
+    "reconcile-started": _daemon(
+        "Source and mirror are being compared; event.reason says if a killed run is "
+        "gone on with.",
+        frozenset({"event.reason"}),
+        type="start",
+    ),
+    "reconcile-finished": _daemon(
+        "Source and mirror were compared, or (event.reason) not to the end.",
+        _below("dcmirror.reconcile.")
+        | _group("event.", "reason", "outcome", "duration"),
+        value=Value.OUTCOME,
+        type="end",
+    ),
     "watch-started": _daemon("The daemon runs.", value=Value.OUTCOME, type="start"),
     "watch-stopping": _daemon(
         "The daemon drains.", frozenset({"event.reason", "dcmirror.worker.busy"})

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.door_errors import DoorError
@@ -22,6 +22,7 @@ from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _DONE = range(200, 300)
@@ -58,10 +59,12 @@ class Door(Protocol):
         """Delete a file."""
 
 
-class Ask(Protocol):
+class Patient(Protocol):
     """Takes a step, again and again while that may help; raises DoorError at last."""
 
-    def __call__(self, step: Callable[..., _T], *args: Any) -> _T: ...
+    def call(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Deletion:
     def __init__(
         self,
         door: Door,
-        ask: Ask,
+        patient: Patient,
         copy: CopyRecord,
         isolated: str | None,
         *,
@@ -114,7 +117,7 @@ class Deletion:
         was_seen: bool = False,
     ) -> None:
         self._door = door
-        self._ask = ask
+        self._patient = patient
         self._copy = copy
         self._isolated = isolated
         self._may_stay = may_stay
@@ -143,7 +146,7 @@ class Deletion:
     def put_back(self, isolated: str, kept: Outcome) -> Outcome:
         """Give it its name back; ``kept`` says why, and is what comes of it."""
         self._moves = 1
-        return self._guarded(self._ask, self._put_back, isolated, kept)
+        return self._guarded(self._patient.call, self._put_back, isolated, kept)
 
     def _guarded(self, story: Callable[..., Outcome], *args: Any) -> Outcome:
         try:
@@ -163,7 +166,7 @@ class Deletion:
     # -- under its own name -------------------------------------------------------
 
     def _ask_in_place(self) -> Outcome:
-        return self._ask(self._in_place)
+        return self._patient.call(self._in_place)
 
     def _in_place(self) -> Outcome:
         """A look, and at once the DELETE."""
@@ -175,7 +178,7 @@ class Deletion:
     # -- apart --------------------------------------------------------------------
 
     def _ask_apart(self, isolated: str) -> Outcome:
-        ended = self._ask(self._set_apart, isolated)
+        ended = self._patient.call(self._set_apart, isolated)
         if ended is None:
             return self._ask_finish(isolated)
         if self._may_stay and ended.keep and ended.keep.why is Kept.NO_RENAME:
@@ -184,10 +187,10 @@ class Deletion:
         return ended
 
     def _ask_finish(self, isolated: str) -> Outcome:
-        ended = self._ask(self._finish, isolated)
+        ended = self._patient.call(self._finish, isolated)
         if ended.keep is None or ended.result is None:
             return ended
-        return self._ask(self._put_back, isolated, ended)
+        return self._patient.call(self._put_back, isolated, ended)
 
     def _set_apart(self, isolated: str) -> Outcome | None:
         """Rename it, if it is the file that was copied; None: that is done."""

@@ -37,12 +37,12 @@ def prove(
 
 
 def changed_since(store: MirrorStore, copy: CopyRecord, proof: Look) -> Keep | None:
-    """Why the proof no longer holds; costs two system calls."""
+    """Why the proof no longer holds; costs a few system calls, and never raises."""
     try:
         if store.look(copy.relative) == proof:
             return None
     except (OSError, UnsafePathError) as error:
-        return _unreadable(error)
+        return Keep(Kept.COPY_UNREADABLE, f"the copy cannot be read: {error}")
     return Keep(Kept.COPY_CHANGED, "the copy was replaced or changed just now")
 
 

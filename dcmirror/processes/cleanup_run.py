@@ -1,0 +1,263 @@
+"""A run of cleanup: sources are chosen, checked and deleted in batches.
+
+The main thread alone chooses and writes the catalogue.  For each batch: check all of
+them, make the intents of those that passed durable, delete, make the results durable.
+So a kill leaves at most a batch of intents without results; the next run resolves them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
+from dcmirror.core.cleanup_plan import Against, Chooser
+from dcmirror.core.deletion import HARMLESS, Keep, Kept, Result
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.journal_cleanup import CleanupTally
+from dcmirror.core.paths import isolated_name
+from dcmirror.processes.cleanup_crew import Checked, Crew, StopSwitch, as_copied
+from dcmirror.processes.cleanup_story import CleanupStory
+from dcmirror.tasks.delete import Outcome
+
+BATCH = 64
+#: How long a request without an answer may still be carried out.
+LATE_SECONDS = 86400.0
+# So many in a row that the door renames or deletes not at all: it is not the files.
+_MOST_FUTILE = 20
+_FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME})
+_LIMITS = frozenset({Against.FILES, Against.BYTES, Against.SPACE})
+_EXAMPLES = 10
+
+
+class CleanupRun:
+    """One run.
+
+    Args:
+        mirror: the directory that copies lie in, for the books.
+        tag: of the state directory; two of them never choose the same names.
+        folder: the namespace directory that the door must show.
+    """
+
+    def __init__(
+        self,
+        book: DeletionBook,
+        crew: Crew,
+        story: CleanupStory,
+        stop: StopSwitch,
+        *,
+        mirror: str,
+        tag: str,
+        folder: str,
+        isolates: bool,
+    ) -> None:
+        self.tally = CleanupTally()
+        self.examples: list[tuple[str, Keep]] = []
+        self.was_late = False
+        self._book = book
+        self._crew = crew
+        self._story = story
+        self._stop = stop
+        self._mirror = mirror
+        self._tag = tag
+        self._folder = folder
+        self._isolates = isolates
+        self._futile = 0
+
+    # -- what earlier runs left ---------------------------------------------------
+
+    def resolve(self) -> None:
+        """Find out what became of intents without results.
+
+        Raises:
+            DoorError: the door is away, or refuses our credential.
+        """
+        unfinished = self._book.unfinished(time.time())
+        if not unfinished:
+            return
+        self.require_folder()
+        rows = self._book.lookup({intent.relative for intent in unfinished})
+        found = list(
+            self._crew.each(
+                lambda intent: self._crew.resolve(intent, rows.get(intent.relative)),
+                unfinished,
+            )
+        )
+        known = [
+            (as_copied(intent), intent, outcome)
+            for intent, outcome in zip(unfinished, found, strict=True)
+            if outcome is not None
+        ]
+        self.tally.resolved += sum(o.result is not None for _, _, o in known)
+        self._conclude(known)
+        self._raise_if_lost()
+
+    # -- the run ------------------------------------------------------------------
+
+    def run(self, copies: Iterable[CopyRecord], chooser: Chooser) -> str:
+        """Delete what may go, the oldest first; what ended it early, "" for nothing.
+
+        Raises:
+            DoorError: the door stayed away, or refused our credential, for too long.
+            DirectoryError: the mirror is not there.
+            BooksError: the catalogue cannot be written.
+        """
+        rest = _Rest(copies)
+        while not self._stop.soon.is_set():
+            batch = self._next_batch(rest, chooser)
+            if not batch:
+                return ""
+            deleted = self._work(batch)
+            for copy in batch:
+                if copy.relative not in deleted:
+                    chooser.budget.spend(copy.size, -1)
+            self._raise_if_lost()
+            if self._futile >= _MOST_FUTILE:
+                return "the door renames or deletes nothing; the rest is left"
+        return "stopped"
+
+    def require_folder(self) -> None:
+        """A door that does not show the folder shows none of its files either.
+
+        Raises:
+            DoorError: it does not.
+        """
+        self._crew.ask(lambda client: client.free_bytes(self._folder))
+
+    def _next_batch(self, rest: _Rest, chooser: Chooser) -> list[CopyRecord]:
+        batch: list[CopyRecord] = []
+        for copy in rest:
+            reasons = chooser.judge(copy)
+            if any(reason.why in _LIMITS for reason in reasons):
+                rest.give_back(copy)  # some of this batch may be kept
+                break
+            if not reasons:
+                batch.append(copy)
+            if len(batch) >= BATCH:
+                break
+        return batch
+
+    def _work(self, batch: Sequence[CopyRecord]) -> set[str]:
+        """Check, intend, delete, conclude; what was deleted, by relative path."""
+        checked: list[Checked] = []
+        gone: list[CopyRecord] = []
+        found = self._crew.each(self._crew.check, batch)
+        for copy, item in zip(batch, found, strict=True):
+            if isinstance(item, Keep):
+                self._kept(copy, item)
+            elif item is None:
+                gone.append(copy)
+            else:
+                checked.append(item)
+        self._note_gone(gone)
+        return self._delete(checked)
+
+    def _note_gone(self, copies: list[CopyRecord]) -> None:
+        if not copies or self._crew.lost:
+            return
+        self.require_folder()
+        wishes = [Wish(copy, None) for copy in copies]
+        self._book.note(wishes, Result.GONE, time.time(), self._mirror)
+        for copy in copies:
+            self._ended(copy, Outcome(Result.GONE))
+        self._story.flush()
+
+    def _delete(self, checked: list[Checked]) -> set[str]:
+        if not checked or self._stop.soon.is_set() or self._crew.lost:
+            return set()
+        wishes = [Wish(item.copy, self._isolated(item.copy)) for item in checked]
+        made = self._book.intend(wishes, time.time(), self._mirror)
+        intents = {intent.relative: intent for intent in made}
+        jobs = []
+        for item in checked:
+            intent = intents.get(item.copy.relative)
+            if intent is None:
+                self._kept(item.copy, Keep(Kept.ROW_CHANGED, "copied anew meanwhile"))
+            else:
+                jobs.append((item, intent))
+        outcomes = self._crew.each(lambda job: self._crew.delete(*job), jobs)
+        ended = [
+            (item.copy, intent, outcome)
+            for (item, intent), outcome in zip(jobs, outcomes, strict=True)
+        ]
+        self._conclude(ended)
+        return {
+            copy.relative
+            for copy, _, outcome in ended
+            if outcome.result is Result.DELETED
+        }
+
+    def _conclude(self, ended: list[tuple[CopyRecord, Intent, Outcome]]) -> None:
+        """Make results durable, and tell them."""
+        now = time.time()
+        endings = [_ending(intent, outcome, now) for _, intent, outcome in ended]
+        self._book.conclude([each for each in endings if each is not None], now)
+        for copy, _, outcome in ended:
+            self.was_late = self.was_late or outcome.is_late
+            self._ended(copy, outcome)
+        self._story.flush()
+
+    def _ended(self, copy: CopyRecord, outcome: Outcome) -> None:
+        if outcome.keep is not None:
+            self._kept(copy, outcome.keep)
+            return
+        tally = self.tally
+        self._futile = 0
+        if outcome.result is Result.GONE:
+            tally.already_gone += 1
+        else:
+            tally.deleted += 1
+            tally.deleted_bytes += copy.size
+        if outcome.window is not None:
+            tally.longest_window = max(tally.longest_window, outcome.window)
+        self._story.deleted(
+            copy, str(outcome.result), apart=outcome.apart, window=outcome.window
+        )
+
+    def _kept(self, copy: CopyRecord, keep: Keep) -> None:
+        self._futile += keep.why in _FUTILE
+        if keep.why not in HARMLESS:
+            self.tally.kept[keep.why] += 1
+            if len(self.examples) < _EXAMPLES:
+                self.examples.append((copy.path, keep))
+        self._story.kept(copy, keep)
+
+    def _isolated(self, copy: CopyRecord) -> str | None:
+        if not self._isolates:
+            return None
+        seed = f"{self._tag} {copy.path} {time.time_ns()}"
+        return f"{copy.path.rpartition('/')[0]}/{isolated_name(seed)}"
+
+    def _raise_if_lost(self) -> None:
+        if self._crew.lost is not None:
+            raise self._crew.lost
+
+
+class _Rest:
+    """Rows that are still to be judged; one may be given back."""
+
+    def __init__(self, copies: Iterable[CopyRecord]) -> None:
+        self._copies = iter(copies)
+        self._back: CopyRecord | None = None
+
+    def __iter__(self) -> Iterator[CopyRecord]:
+        return self
+
+    def __next__(self) -> CopyRecord:
+        copy, self._back = self._back, None
+        return next(self._copies) if copy is None else copy
+
+    def give_back(self, copy: CopyRecord) -> None:
+        """It comes again."""
+        self._back = copy
+
+
+def _ending(intent: Intent, outcome: Outcome, now: float) -> Ending | None:
+    """The result to write; None: it stays open, or what it has stays true."""
+    if outcome.result is None:
+        return None
+    if intent.ended_at is not None and outcome.result is not Result.DELETED:
+        return None
+    error = None if outcome.keep is None else f"{outcome.keep.why}: {outcome.keep.text}"
+    until = max(now, intent.intended_at) + LATE_SECONDS if outcome.is_late else None
+    return Ending(intent.number, outcome.result, error, until)

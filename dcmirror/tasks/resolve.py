@@ -1,0 +1,100 @@
+"""What became of a deletion that an earlier run began: looks, and puts things right.
+
+A kill between an intent and its result leaves a source in one of four states: where it
+was, set apart, gone, or replaced by another one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dcmirror.core.deletion import Keep, Kept, Result, source_differs
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.listing import Entry
+from dcmirror.tasks.delete import Deletion, Door, Outcome, Patient
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A deletion that was begun: of which file, and what it was renamed to, if at all.
+
+    ``source`` is what was proved then.  ``is_ended``: it has a result, and is looked at
+    again because an answer never came.
+    """
+
+    source: CopyRecord
+    isolated: str | None
+    is_ended: bool
+
+
+def resolve(
+    door: Door, patient: Patient, begun: Begun, prove_copy: Callable[[], Keep | None]
+) -> Outcome | None:
+    """What became of it; None if there is nothing new.
+
+    Args:
+        prove_copy: whether the copy that allowed the deletion still does.
+
+    Raises:
+        DoorError: the door is away, or refuses our credential.
+    """
+    apart, here = patient.call(_look, door, begun)
+    if apart is not None:
+        return _settle_apart(door, patient, begun, apart, here, prove_copy)
+    if here is None:
+        is_news = not begun.is_ended or begun.isolated is None
+        return Outcome(Result.DELETED) if is_news else None
+    if begun.is_ended:
+        return None
+    differs = source_differs(begun.source, here)
+    if differs is None:
+        return _late(Outcome(Result.NOT_DELETED, _interrupted("it is where it was")))
+    other = differs.why in (Kept.REPLACED, Kept.DIRECTORY)
+    return _late(Outcome(Result.REPLACED if other else Result.NOT_DELETED, differs))
+
+
+def _look(door: Door, begun: Begun) -> tuple[Entry | None, Entry | None]:
+    apart = None if begun.isolated is None else door.look(begun.isolated)
+    return apart, door.look(begun.source.path)
+
+
+def _settle_apart(
+    door: Door,
+    patient: Patient,
+    begun: Begun,
+    apart: Entry,
+    here: Entry | None,
+    prove_copy: Callable[[], Keep | None],
+) -> Outcome:
+    """It gets its name back; if that is taken, only a proved copy lets it go."""
+    isolated = begun.isolated
+    assert isolated is not None
+    deletion = Deletion(
+        door,
+        patient,
+        begun.source,
+        isolated,
+        copy_differs=prove_copy,
+        clock=time.monotonic,
+    )
+    differs = source_differs(begun.source, apart)
+    if here is None:
+        result = Result.NOT_DELETED if differs is None else Result.REPLACED
+        keep = differs or _interrupted("it has its name back")
+        return _late(deletion.put_back(isolated, Outcome(result, keep)))
+    differs = differs or prove_copy()
+    if differs is None:
+        return deletion.resume(isolated)
+    text = f"left as {isolated}, since its name is taken again; {differs.text}"
+    return Outcome(None, Keep(Kept.LEFT_APART, text))
+
+
+def _interrupted(what: str) -> Keep:
+    return Keep(Kept.INTERRUPTED, f"an earlier run was interrupted; {what}")
+
+
+def _late(outcome: Outcome) -> Outcome:
+    """Whatever the killed run had sent may still be carried out."""
+    return replace(outcome, is_late=True)
