@@ -74,11 +74,25 @@ def _globs(
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="At most this many rows."
 )
+@click.option(
+    "--from-reconcile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Copy what a report of reconcile (CSV or JSON; - is standard input) names.",
+)
+@click.option(
+    "--from-audit",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Fetch again what a report of audit (CSV or JSON) names.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be tried.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @common
 def replay(
     csv: Path | None,
+    from_reconcile: Path | None,
+    from_audit: Path | None,
     dry_run: bool,
     as_json: bool,
     config_path: Path | None,
@@ -96,18 +110,26 @@ def replay(
     With - as CSV, rows come from standard input, nothing is rewritten, and what
     remains of them goes to standard output, in the same format.
 
+    With --from-reconcile or --from-audit it copies what such a report says is missing
+    or wrong; what fails becomes a row of failed.csv.
+
     A file whose copy is right by now costs no transfer, however often its row is tried.
     """
     wanted = _choice(choice)
+    reports = {"reconcile": from_reconcile, "audit": from_audit}
+    given = {name: path for name, path in reports.items() if path is not None}
+    _check_sources(csv, given, wanted)
     if as_json and csv == Path("-") and not dry_run:
         raise click.UsageError("--json and -: standard output is for the rows")
     settings = config.load(config_path, os.environ)
 
     from dcmirror.commands import replay as command
+    from dcmirror.commands.replay_report import Report
 
     options = command.ReplayOptions(
         settings=settings,
         csv=csv,
+        report=next((Report(path, name) for name, path in given.items()), None),
         choice=wanted,
         dry_run=dry_run,
         as_json=as_json,
@@ -126,3 +148,14 @@ def _choice(values: dict[str, Any]) -> Choice:
     if least is not None and most is not None and least > most:
         raise click.UsageError("--max-attempts must not be less than --min-attempts")
     return choice
+
+
+def _check_sources(csv: Path | None, reports: dict[str, Path], choice: Choice) -> None:
+    if len(reports) + (csv is not None) > 1:
+        raise click.UsageError("CSV, --from-reconcile, --from-audit: one of them")
+    of_rows = (choice.since, choice.until, choice.min_attempts, choice.max_attempts)
+    if reports and (choice.classes or any(value is not None for value in of_rows)):
+        raise click.UsageError(
+            "--class, --since, --until and the attempts are of failed.csv's rows; "
+            "a report is chosen from by --under, --path and --limit"
+        )

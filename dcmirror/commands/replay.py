@@ -13,6 +13,7 @@ from dcmirror.adapters.piped_rows import PipedRows
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
 from dcmirror.commands.replay_progress import progress_for
+from dcmirror.commands.replay_report import Report, replay_report
 from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
 from dcmirror.core.choosing import Choice, choose
 from dcmirror.core.escapes import shown
@@ -29,10 +30,11 @@ PIPE = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What the command line says; ``csv`` may be ``PIPE``."""
+    """What the command line says; ``csv`` may be ``PIPE``, a report replaces it."""
 
     settings: Settings
     csv: Path | None = None
+    report: Report | None = None
     choice: Choice = field(default_factory=Choice)
     dry_run: bool = False
     as_json: bool = False
@@ -66,12 +68,15 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
     """Try the chosen rows again; those that succeed leave the file.
 
     Raises:
-        ConfigError: the file is not a list of failures; names the line.
+        ConfigError: the file is no list of failures, or no report; names the line.
         LockedError: another replay runs on this state directory.
     """
     settings = options.settings
     state = prepare(resolve(settings, options.instance))
     with acquire(state.lock("replay"), LOOK_SECONDS):
+        if options.report is not None:
+            path_map = path_map_of(settings)
+            return replay_report(options, state, options.report, path_map)
         if options.csv == PIPE:
             return _through_a_pipe(options, state)
         path = options.csv or settings.local.failedtasksfile or state.failed_csv

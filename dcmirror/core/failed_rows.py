@@ -111,7 +111,7 @@ def parse_header(line: str) -> tuple[str, ...]:
     Raises:
         NotOursError: it is no header of any version.
     """
-    columns = tuple(_split(line.removeprefix("\ufeff")) or ("",))
+    columns = tuple(split_line(line.removeprefix("\ufeff")) or ("",))
     for number, (found, expected) in enumerate(
         zip(columns, COLUMNS, strict=False), start=1
     ):
@@ -125,7 +125,7 @@ def parse_header(line: str) -> tuple[str, ...]:
 
 def parse_row(line: str, columns: tuple[str, ...]) -> FailedRow | None:
     """The row of a line; None for one that is cut off or not a row at all."""
-    cells = _split(line)
+    cells = split_line(line)
     if cells is None or len(cells) != len(columns):
         return None
     values: dict[str, Any] = {"extra": {}}
@@ -141,7 +141,8 @@ def parse_row(line: str, columns: tuple[str, ...]) -> FailedRow | None:
         return None
 
 
-def _split(line: str) -> list[str] | None:
+def split_line(line: str) -> list[str] | None:
+    """The cells of a line of CSV, escapes and all; None if its quotes are wrong."""
     try:
         return next(csv.reader([line], strict=True), None)
     except csv.Error:

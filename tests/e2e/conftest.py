@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = "/pnfs/example.org/data"
 FOLDER = "/exp/raw"
+NOBODY = "127.0.0.1:9"  # no broker is there
 
 
 @pytest.fixture
@@ -96,3 +97,18 @@ def mirror(
 ) -> Deployment:
     """A dcmirror of the fake dCache."""
     return deploy(kafka.bootstrap, dcache.door_url)
+
+
+@pytest.fixture
+def source(pki: Pki) -> Iterator[FakeDCache]:
+    """A fake dCache that tells nobody."""
+    with FakeDCache(pki, root=ROOT) as running:
+        yield running
+
+
+@pytest.fixture
+def deployment(deploy: Callable[..., Deployment], source: FakeDCache) -> Deployment:
+    """A dcmirror that hears of nothing."""
+    made = deploy(NOBODY, source.door_url)
+    made.state.mkdir()
+    return made

@@ -8,59 +8,15 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from deployment import Deployment, Running
+from rows import RAW, names, row, write_rows
 
-from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
+from dcmirror.adapters.failed_csv import FailedRow
 from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 from helpers import wait_until
-
-RAW = "/pnfs/example.org/data/exp/raw"
-NOBODY = "127.0.0.1:9"  # replay asks no broker
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
-
-
-@pytest.fixture
-def deployment(deploy: Callable[..., Deployment], source: FakeDCache) -> Deployment:
-    """A dcmirror that only replays."""
-    made = deploy(NOBODY, source.door_url)
-    made.state.mkdir()
-    return made
-
-
-def row(name: str, failure_class: str = "gone", at: float = 1e9) -> FailedRow:
-    """A row of a file that failed."""
-    return FailedRow(
-        time=at,
-        task=f"task-{name}",
-        path=f"{RAW}/{name}",
-        url="https://door.example.org/stale",
-        failure_class=failure_class,
-        error="it failed",
-        event_time=at,
-    )
-
-
-def write_rows(deployment: Deployment, *rows: FailedRow) -> FailedCsv:
-    """failed.csv with these rows."""
-    book = FailedCsv(deployment.state / "failed.csv")
-    book.append(rows)
-    return book
-
-
-def names(deployment: Deployment) -> list[str]:
-    """The files that failed.csv names."""
-    return [r["path"].removeprefix(RAW + "/") for r in deployment.failed_rows()]
 
 
 def test_rows_whose_files_are_there_now_leave_the_file(
