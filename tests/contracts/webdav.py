@@ -66,8 +66,10 @@ class SourceUnderTest:
         free_bytes: what the door says is free.
         unlisted: those of ``ODD_NAMES`` that a listing shows as something else.
         unseen: those that it cannot be asked about.
+        unmoved: those that it cannot rename.
         delete_statuses: of a DELETE that was done.
         forbidden_statuses: of a DELETE that is not allowed.
+        overwrites: a rename replaces what has the name, though told not to.
     """
 
     client: DoorClient
@@ -84,8 +86,10 @@ class SourceUnderTest:
     free_bytes: int | None = None
     unlisted: frozenset[str] = frozenset()
     unseen: frozenset[str] = frozenset()
+    unmoved: frozenset[str] = frozenset()
     delete_statuses: tuple[int, ...] = (204,)
     forbidden_statuses: tuple[int, ...] = (403,)
+    overwrites: bool = False
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -374,6 +378,54 @@ class SourceContract:
 
         assert answer.status in source.delete_statuses
         assert set(source.listed()) == {"file"}
+
+    # move
+
+    def test_renamed_file_is_the_same_one_elsewhere(
+        self, source: SourceUnderTest
+    ) -> None:
+        source.store("below/file", DATA)
+        before = source.looked("below/file")
+        target = source.path("below/.apart")
+        answer = source.client.move(source.path("below/file"), target)
+        after = source.looked("below/.apart")
+
+        assert answer.status in (200, 201, 204)
+        assert (after.size, after.pnfsid) == (before.size, before.pnfsid)
+        assert after.adler32 == before.adler32
+        assert set(source.listed("below")) == {".apart"}
+
+    def test_rename_replaces_nothing(self, source: SourceUnderTest) -> None:
+        if source.overwrites:
+            pytest.skip("this server's rename replaces what is there")
+        source.store("old", DATA)
+        source.store("new", b"newer")
+        answer = source.client.move(source.path("old"), source.path("new"))
+
+        assert answer.status == 412
+        assert (source.looked("old").size, source.looked("new").size) == (len(DATA), 5)
+
+    def test_rename_of_nothing_is_404(self, source: SourceUnderTest) -> None:
+        source.store("bystander", DATA)
+        answer = source.client.move(source.path("nowhere"), source.path("there"))
+
+        assert answer.status == 404
+        assert set(source.listed()) == {"bystander"}
+
+    def test_odd_names_are_renamed_and_get_their_names_back(
+        self, source: SourceUnderTest
+    ) -> None:
+        for name in ODD_NAMES:
+            if name in source.unmoved:
+                continue
+            source.store(name, DATA)
+            there, apart = source.path(name), source.path("apart")
+            first = source.client.move(there, apart).status
+            again = source.client.move(apart, there).status
+
+            assert {first, again} <= {200, 201, 204}, name
+            assert source.exists(name), name
+            assert not source.exists("apart"), name
 
     # names
 
