@@ -27,7 +27,7 @@ CREATE TABLE origins (topic TEXT NOT NULL, part INTEGER NOT NULL,
 CREATE TABLE suspects (relative TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE eventless (relative TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE repairs (relative TEXT PRIMARY KEY, path TEXT NOT NULL,
-    size INTEGER, pnfsid TEXT, kind TEXT NOT NULL) WITHOUT ROWID;
+    size INTEGER, pnfsid TEXT, kinds TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -64,13 +64,13 @@ class FailedLine(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """A copy to fetch again."""
+    """A copy to mend; ``kinds`` of what is wrong with it, with commas between."""
 
     relative: str
     path: str
     size: int | None
     pnfsid: str | None
-    kind: str
+    kinds: str
 
 
 class Scratch:
@@ -204,8 +204,12 @@ class Scratch:
     # -- repairs ------------------------------------------------------------------
 
     def add_repair(self, repair: Repair) -> None:
-        """Something to fetch again; once, whatever is wrong with it."""
-        self._many("INSERT OR IGNORE INTO repairs VALUES (?,?,?,?,?)", [repair])
+        """Something to mend; once, whatever is wrong with it."""
+        self._many(
+            "INSERT INTO repairs VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET "
+            "kinds = kinds || ',' || excluded.kinds",
+            [repair],
+        )
 
     def repairs(self) -> Iterator[Repair]:
         """By path."""

@@ -69,12 +69,10 @@ class KafkaOffsets:
         end = self._call(self._consumer.end_offsets, [at], **limit)
         return LogState(self.committed(partition), int(begin[at]), int(end[at]))
 
-    def records_in(
+    def has_records(
         self, partition: int, first: int, last: int, deadline: float
-    ) -> int | None:
-        """How many records lie in these offsets; None: not known by ``deadline``.
-
-        Stops at the first one: whether there is any is the question.
+    ) -> bool | None:
+        """Whether there is a record at these offsets; None: not known in time.
 
         Args:
             deadline: a monotonic clock's.
@@ -85,11 +83,10 @@ class KafkaOffsets:
         while time.monotonic() < deadline:
             found = self._call(self._consumer.poll, timeout_ms=_POLL_SECONDS * 1000)
             offsets = [record.offset for record in found.get(at, ())]
-            inside = sum(first <= offset <= last for offset in offsets)
-            if inside:
-                return inside
+            if any(first <= offset <= last for offset in offsets):
+                return True
             if offsets or self._position(at) > last:
-                return 0
+                return False
         return None
 
     def _position(self, at: TopicPartition) -> int:

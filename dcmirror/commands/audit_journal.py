@@ -115,8 +115,14 @@ def _take_other(action: str, event: dict[str, Any], story: Story) -> None:
         kinds = ours.get("spool", {}).get("dropped_by_kind", {})
         if kinds.get("outcome"):
             story.whole_since = max(story.whole_since or 0.0, _moment(at))
-    elif action == "reconcile-finished":
+    elif action == "reconcile-finished" and _has_cured(event):
         story.reconciled_at = max(story.reconciled_at, at)
+
+
+def _has_cured(event: dict[str, Any]) -> bool:
+    """Whether a reconcile ran to its end, and was no dry run."""
+    is_dry = " --dry-run" in event.get("message", "").partition(":")[0]
+    return "reason" not in event["event"] and not is_dry
 
 
 def _good_ones(outcomes: list[Outcome]) -> Iterator[GoodCopy]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, TextIO
 
 from dcmirror.adapters.catalogue_scratch import Repair, Scratch
-from dcmirror.core.amounts import count_text, plural
+from dcmirror.core.amounts import count_text
 from dcmirror.core.audit_findings import (
     REPAIRABLE,
     AuditKind,
@@ -127,12 +127,3 @@ class AuditReport:
                 str(finding.kind),
             )
         )
-
-
-def found_text(tally: Tally) -> str:
-    """``3 contradictions: 2 missing, 1 checksum``."""
-    total = sum(tally.found.values())
-    if not total:
-        return "no contradiction"
-    listed = ", ".join(f"{count_text(n)} {kind}" for kind, n in tally.found.items())
-    return f"{plural(total, 'contradiction')}: {listed}"

@@ -237,7 +237,7 @@ class SpanAudit:
     def _read(self, partition: int, first: int, last: int) -> Cause:
         assert self._kafka is not None
         try:
-            found = self._kafka.records_in(partition, first, last, self._deadline)
+            found = self._kafka.has_records(partition, first, last, self._deadline)
         except IntakeError:
             return Cause.UNREAD
         if found is None:

@@ -74,7 +74,9 @@ def judge_look(row: AuditRow, seen: Seen, *, leaves: bool) -> Standing | Finding
         kind = AuditKind.UNREADABLE if seen.is_broken else AuditKind.UNSAFE
         return finding(kind, row, seen.odd)
     if not seen.exists:
-        return Standing.LEFT if leaves else _missing(row)
+        if leaves:
+            return Standing.LEFT
+        return finding(AuditKind.MISSING, row, "the copy is gone")
     if (seen.size, seen.mtime_ns) == (row.size, row.mtime_ns or seen.mtime_ns):
         return Standing.GOOD
     if seen.mark is not None:
@@ -84,14 +86,6 @@ def judge_look(row: AuditRow, seen: Seen, *, leaves: bool) -> Standing | Finding
         return finding(AuditKind.SIZE, row, text)
     text = "its modification time is not the one that the catalogue has"
     return finding(AuditKind.CHANGED, row, text)
-
-
-def _missing(row: AuditRow) -> Finding:
-    if row.source_deleted_at is not None:
-        text = "the copy is gone, and its source was deleted after it was proved"
-        remedy = "restore it from a backup; nothing can fetch it any more"
-        return finding(AuditKind.MISSING, row, text, remedy)
-    return finding(AuditKind.MISSING, row, "the copy is gone")
 
 
 def judge_bytes(row: AuditRow, mark: Mark | None, computed: int) -> Finding | None:
@@ -114,12 +108,25 @@ def _is_right(mark: Mark | None, computed: int) -> bool:
     return mark is not None and mark.adler32 == computed
 
 
-def finding(kind: AuditKind, row: AuditRow, detail: str, remedy: str = "") -> Finding:
+# What cannot be mended once the source was deleted.
+_NEEDS_SOURCE = frozenset(
+    {
+        AuditKind.MISSING,
+        AuditKind.SIZE,
+        AuditKind.CHECKSUM,
+        AuditKind.UNREADABLE,
+    }
+)
+
+
+def finding(kind: AuditKind, row: AuditRow, detail: str) -> Finding:
     """A finding about the row's file."""
+    if row.source_deleted_at is not None and kind in _NEEDS_SOURCE:
+        kind = AuditKind.LOST_COPY
+        detail += "; its source was deleted when it was proved"
     return Finding(
         kind=kind,
         detail=detail,
-        remedy=remedy,
         path=row.path,
         relative=row.relative,
         size=row.size,

@@ -53,6 +53,7 @@ class AuditKind(StrEnum):
     MARK = "mark"
     UNSAFE = "unsafe"
     UNREADABLE = "unreadable"
+    LOST_COPY = "lost-copy"
     # source
     GONE = "gone"
     REPLACED = "replaced"
@@ -62,13 +63,15 @@ class AuditKind(StrEnum):
 
 _AREAS = {
     **dict.fromkeys(list(AuditKind)[:10], Area.BOOKS),
-    **dict.fromkeys(list(AuditKind)[10:17], Area.COPIES),
-    **dict.fromkeys(list(AuditKind)[17:], Area.SOURCE),
+    **dict.fromkeys(list(AuditKind)[10:18], Area.COPIES),
+    **dict.fromkeys(list(AuditKind)[18:], Area.SOURCE),
 }
 
-#: Kinds that fetching the file again mends.
+#: Kinds that the engine mends: it looks, and fetches where that is needed.
 REPAIRABLE = frozenset(
     {
+        AuditKind.NO_ROW,
+        AuditKind.NO_FAILED_ROW,
         AuditKind.MISSING,
         AuditKind.SIZE,
         AuditKind.CHANGED,
@@ -80,6 +83,20 @@ REPAIRABLE = frozenset(
         AuditKind.SOURCE_CHECKSUM,
     }
 )
+
+# What lies there looks right and is not: nobody may adopt it.
+_DAMAGED = frozenset({AuditKind.CHECKSUM, AuditKind.MARK, AuditKind.UNREADABLE})
+
+
+def refetches(kind: AuditKind) -> bool:
+    """Whether the file must be fetched, whatever its mark or row says."""
+    return kind in _DAMAGED or _AREAS[kind] is Area.SOURCE
+
+
+def speaks_of_source(kind: AuditKind) -> bool:
+    """Whether the source is another file than the catalogue has."""
+    return _AREAS[kind] is Area.SOURCE
+
 
 REMEDIES = {
     AuditKind.GAP: "run dcmirror reconcile, which finds by itself what is missing",
@@ -94,11 +111,12 @@ REMEDIES = {
     AuditKind.OUTBOX: "see dcmirror status for why the journal does not take it",
     AuditKind.MISSING: "audit --repair fetches it again",
     AuditKind.SIZE: "audit --repair fetches it again",
-    AuditKind.CHANGED: "audit --deep tells whether its bytes are the same",
+    AuditKind.CHANGED: "audit --repair reads it, and fetches it if it differs",
     AuditKind.CHECKSUM: "audit --repair fetches it again",
     AuditKind.MARK: "audit --repair fetches it again and marks it anew",
     AuditKind.UNSAFE: "see who put that there and remove it, then audit --repair",
     AuditKind.UNREADABLE: "look after the disk; audit --repair fetches it again",
+    AuditKind.LOST_COPY: "restore it from a backup: nothing can fetch it any more",
     AuditKind.GONE: "removed or renamed at the source; dcmirror reconcile tells which",
     AuditKind.REPLACED: "its event was lost: reconcile or audit --repair fetches it",
     AuditKind.SOURCE_SIZE: "audit --repair fetches it again",
@@ -187,10 +205,11 @@ class Note:
 
 @dataclass(slots=True)
 class Tally:
-    """What was judged and found, by kind."""
+    """What was judged and found, and what of it was repaired, by kind."""
 
     found: Counter[AuditKind] = field(default_factory=Counter)
     judged: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[AuditKind] = field(default_factory=Counter)
 
     def areas(self) -> dict[Area, int]:
         """Contradictions in each area."""
@@ -200,8 +219,9 @@ class Tally:
         return counts
 
     def status(self) -> ExitStatus:
-        """The lowest status of those that were found."""
-        return status_of(area for area, number in self.areas().items() if number)
+        """The lowest status of what was found and not repaired."""
+        left = self.found - self.repaired
+        return status_of(_AREAS[kind] for kind in left)
 
 
 def status_of(areas: Iterable[Area]) -> ExitStatus:

@@ -1,0 +1,223 @@
+"""The parts of one audit, in their order: books, copies, bytes, sources."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dcmirror.adapters.catalogue import Catalogue
+from dcmirror.adapters.catalogue_audit import AuditReader
+from dcmirror.adapters.catalogue_scratch import Scratch
+from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.daemon_sight import see
+from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.pace import Pace
+from dcmirror.adapters.read_pace import ReadPace
+from dcmirror.commands.audit_copies import CopyAudit, Looker, Remembered, Scrub
+from dcmirror.commands.audit_journal import (
+    JournalAudit,
+    Story,
+    read_failed,
+    read_journal,
+)
+from dcmirror.commands.audit_options import AuditOptions
+from dcmirror.commands.audit_progress import Progress
+from dcmirror.commands.audit_report import AuditReport
+from dcmirror.commands.audit_source import SourceAudit
+from dcmirror.commands.audit_spans import SpanAudit, SpanTotals
+from dcmirror.core.amounts import plural
+from dcmirror.core.audit_choice import Oldest, Sample
+from dcmirror.core.audit_copies import AuditRow
+from dcmirror.core.audit_findings import AuditKind, Finding
+from dcmirror.core.failed_rows import NotOursError
+from dcmirror.core.paths import PathMap
+from dcmirror.errors import BooksError, DirectoryError
+from dcmirror.processes.patience import Patience
+
+#: Commands that write copies while an audit runs.
+_WRITERS = ("watch", "replay", "reconcile", "audit")
+_NAMES_AT_ONCE = 500
+
+
+class AuditRun:
+    """One audit, part after part."""
+
+    def __init__(
+        self,
+        options: AuditOptions,
+        state: Path,
+        catalogue: AuditReader,
+        scratch: Scratch,
+        report: AuditReport,
+        progress: Progress,
+    ) -> None:
+        settings, dcache = options.settings, options.settings.dcache
+        self._options = options
+        self._settings = settings
+        self._state = state
+        self._catalogue = catalogue
+        self._scratch = scratch
+        self._report = report
+        self._progress = progress
+        self._path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+        store = MirrorStore(
+            settings.local.downloadfolder,
+            directory_mode=int(settings.local.permissions, 8),
+            shared=settings.destination.shared,
+            tag="00000000",  # an audit makes no parts
+        )
+        self.looker = Looker(store, settings.destination.missing == "leave")
+
+    def check_mirror(self) -> None:
+        """Raise DirectoryError for a mirror that is not there, or not mounted."""
+        root = self._settings.local.downloadfolder
+        try:
+            is_empty = next(root.iterdir(), None) is None
+        except OSError as exc:
+            raise DirectoryError(f"mirror {root}: {exc.strerror}") from exc
+        if is_empty and not self.looker.leaves and self._catalogue.count():
+            raise DirectoryError(
+                f"mirror {root} is empty, and the catalogue has copies: is its file "
+                "system mounted?"
+            )
+
+    def books_and_copies(self, others: list[AuditReader]) -> SpanTotals:
+        """Everything but reading files and asking the door."""
+        began = time.time()
+        journal_path = self._state / "journal"
+        self._progress.begin("journal")
+        story = read_journal(journal_path, self._scratch)
+        self._read_failed()
+        journal = JournalAudit(
+            self._catalogue, self._scratch, self._report, story, journal_path, began
+        )
+        copies = CopyAudit(self._catalogue, self.looker, self._scratch, self._report)
+        self._progress.begin("copies", self._catalogue.count())
+        for page in self._catalogue.rows():
+            self._scratch.add_origins(_origins(page))
+            journal.look_at_rows(page)
+            copies.look_at(page)
+            self._progress.step(len(page))
+        totals = self._spans(others, story)
+        journal.compare(is_running=self._is_running())
+        copies.conclude(is_running=self._is_running)
+        return totals
+
+    def _spans(self, others: list[AuditReader], story: Story) -> SpanTotals:
+        self._progress.begin("offsets")
+        kafka = self._settings.kafka
+        spans = SpanAudit(self._catalogue, others, self._scratch, self._report, story)
+        spans.judge(kafka if self._options.asks_kafka else None, kafka.topic)
+        return spans.totals
+
+    def _read_failed(self) -> None:
+        path = self._settings.local.failedtasksfile or self._state / "failed.csv"
+        try:
+            read_failed(path, self._path_map, self._report, self._scratch)
+        except (NotOursError, BooksError) as exc:
+            self._report.take(
+                Finding(kind=AuditKind.TORN_ROW, place=str(path), detail=str(exc))
+            )
+
+    # -- bytes --------------------------------------------------------------------
+
+    def deep(self) -> None:
+        """Read what is chosen, and remember what was good."""
+        rate = self._options.rate or self._settings.audit.bytes_per_second
+        remember = Remembered(self._writable(), self._report)
+        scrub = Scrub(
+            self._catalogue, self.looker, self._report, ReadPace(rate), remember
+        )
+        self._progress.begin("bytes", self._expected())
+        try:
+            for row in self._chosen():
+                scrub.read(row)
+                self._progress.step()
+        finally:
+            remember.flush(is_last=True)
+
+    def _writable(self) -> Catalogue | None:
+        try:
+            return Catalogue(self._state / "catalogue.db")
+        except BooksError as exc:
+            text = f"what is read will not be remembered for --oldest: {exc}"
+            self._report.note("not-remembered", text)
+            return None
+
+    def _expected(self) -> int:
+        """About how many copies will be chosen."""
+        number = round(self._catalogue.count() * (self._options.share or 1.0))
+        oldest = self._options.oldest
+        return number if oldest is None else min(number, oldest)
+
+    def _chosen(self) -> Iterator[AuditRow]:
+        """The rows that --sample and --oldest choose, of all."""
+        wanted = self._sample()
+        if self._options.oldest is None:
+            for page in self._catalogue.rows():
+                yield from filter(wanted, page)
+            return
+        oldest = Oldest(self._options.oldest)
+        for page in self._catalogue.rows():
+            oldest.add(filter(wanted, page))
+        names = oldest.chosen()
+        for at in range(0, len(names), _NAMES_AT_ONCE):
+            chunk = names[at : at + _NAMES_AT_ONCE]
+            rows = self._catalogue.rows_of(chunk)
+            yield from (rows[name] for name in chunk if name in rows)
+
+    def _sample(self) -> Callable[[AuditRow], bool]:
+        if self._options.share is None:
+            return lambda row: True
+        sample = Sample.at(self._options.share, self._options.now)
+        return lambda row: sample.has(row.relative)
+
+    # -- the door -----------------------------------------------------------------
+
+    def sources(self) -> None:
+        """Ask the door for what is chosen.
+
+        Raises:
+            DoorError: it cannot be asked, or does not know us.
+        """
+        settings = self._settings
+        proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
+        options = DoorOptions(
+            proxy=proxy,
+            capath=settings.local.capath or default_capath(os.environ),
+            path_map=self._path_map,
+        )
+        stop = threading.Event()
+        pace = Pace(settings.reconcile.requests_per_second, stop=stop)
+        self._progress.begin("sources", self._expected())
+        with SourceAudit(
+            self._catalogue,
+            self._report,
+            lambda: DoorClient(options, pace),
+            Patience(self._report.say, stop, proxy=proxy),
+            settings.reconcile.parallel,
+            settings.source.grace_seconds,
+        ) as audit:
+            try:
+                audit.ask(self._chosen(), self._progress.step)
+            finally:
+                stop.set()
+            text = f"{plural(audit.requests, 'request')} to the door"
+            self._report.note("requests", text, audit.requests)
+
+    def _is_running(self) -> bool:
+        return any(see(self._state, each).is_running for each in _WRITERS)
+
+
+def _origins(rows: list[AuditRow]) -> Iterator[tuple[str, int, int]]:
+    for row in rows:
+        if (
+            row.topic is not None
+            and row.partition is not None
+            and row.offset is not None
+        ):
+            yield row.topic, row.partition, row.offset

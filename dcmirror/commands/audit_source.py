@@ -1,0 +1,113 @@
+"""Asks the door for the source of each chosen copy, several at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from dcmirror.adapters.catalogue_audit import AuditReader
+from dcmirror.adapters.door_client import DoorClient
+from dcmirror.commands.audit_report import AuditReport
+from dcmirror.core.audit_copies import AuditRow
+from dcmirror.core.audit_findings import Finding
+from dcmirror.core.audit_source import Answer, judge_source
+from dcmirror.core.door_errors import DoorError
+from dcmirror.core.failures import FailureClass
+from dcmirror.core.listing import Entry
+from dcmirror.processes.patience import Patience
+
+_AT_ONCE = 200
+#: These concern all files, and patience with them has ended.
+_HOPELESS = frozenset({FailureClass.CREDENTIAL, FailureClass.HOST})
+
+
+class SourceAudit:
+    """Threads with a client of each one's own; use it in ``with``."""
+
+    def __init__(
+        self,
+        catalogue: AuditReader,
+        report: AuditReport,
+        make_client: Callable[[], DoorClient],
+        patience: Patience,
+        parallel: int,
+        fresh_seconds: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._report = report
+        self._make_client = make_client
+        self._patience = patience
+        self._fresh_seconds = fresh_seconds
+        self._clients: list[DoorClient] = []
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(parallel, "source")
+
+    def __enter__(self) -> SourceAudit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for client in self._clients:
+            client.close()
+
+    @property
+    def requests(self) -> int:
+        """How many the door was sent."""
+        return sum(client.requests for client in self._clients)
+
+    def ask(self, rows: Iterable[AuditRow], each: Callable[[], None]) -> None:
+        """Compare these rows with the door; ``each`` hears of every one.
+
+        Raises:
+            DoorError: the door cannot be asked.
+        """
+        left = iter(rows)
+        while chunk := list(islice(left, _AT_ONCE)):
+            for row, answer in zip(
+                chunk, self._pool.map(self._look, chunk), strict=True
+            ):
+                self._judge(row, answer)
+                each()
+
+    def _look(self, row: AuditRow) -> Entry | DoorError | None:
+        try:
+            return self._patience.call(self._client().look, row.path)
+        except DoorError as exc:
+            if exc.kind in _HOPELESS:
+                raise
+            return exc
+
+    def _client(self) -> DoorClient:
+        client: DoorClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._make_client()
+            self._clients.append(client)
+        return client
+
+    def _judge(self, row: AuditRow, answer: Entry | DoorError | None) -> None:
+        judged = self._report.tally.judged
+        judged["sources"] += 1
+        if isinstance(answer, DoorError):
+            judged["source_unknown"] += 1
+            self._report.note("source-unknown", f"{row.path}: {answer}")
+            return
+        found = self._compare(row, answer)
+        if isinstance(found, Finding):
+            now = self._catalogue.rows_of([row.relative]).get(row.relative, row)
+            if now != row:  # it was copied, or deleted, while we asked
+                found = self._compare(now, self._again(now, answer))
+        if isinstance(found, Finding):
+            self._report.take(found)
+        elif found is not Answer.SAME:
+            judged[found.value] += 1
+
+    def _again(self, row: AuditRow, before: Entry | None) -> Entry | None:
+        answer = self._look(row)
+        return before if isinstance(answer, DoorError) else answer
+
+    def _compare(self, row: AuditRow, entry: Entry | None) -> Answer | Finding:
+        fresh_since = time.time() - self._fresh_seconds
+        return judge_source(row, entry, fresh_since=fresh_since)
