@@ -7,6 +7,7 @@ in one transaction afterwards.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,19 +70,22 @@ class Wish:
 class DeletionBook(Catalogue):
     """The catalogue as cleanup uses it.  Every method may raise BooksError."""
 
-    def candidates(self, page: int = _PAGE) -> Iterator[CopyRecord]:
+    def candidates(
+        self, until: float = math.inf, page: int = _PAGE
+    ) -> Iterator[CopyRecord]:
         """Copies whose sources are there, as far as we know; the oldest first.
 
-        No transaction is held between pages.
+        ``until``: only those made by then.  No transaction is held between pages.
         """
-        after: tuple[float, str] = (float("-inf"), "")
+        after: tuple[float, str] = (-math.inf, "")
         while True:
             with self._reading() as database:
                 rows = database.execute(
                     f"SELECT {COPY_COLUMNS} FROM copies "
-                    "WHERE source_deleted_at IS NULL AND (copied_at, relative) > (?, ?)"
-                    " ORDER BY copied_at, relative LIMIT ?",
-                    (*after, page),
+                    "WHERE source_deleted_at IS NULL AND copied_at <= ? "
+                    "AND (copied_at, relative) > (?, ?) "
+                    "ORDER BY copied_at, relative LIMIT ?",
+                    (until, *after, page),
                 ).fetchall()
             found = [copy_of(row) for row in rows]
             yield from found

@@ -1,0 +1,149 @@
+"""What cleanup works with: the door, the mirror, patience, and where it tells."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from dcmirror.adapters import shipping_report
+from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.human_log import HumanLog
+from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.pace import Pace
+from dcmirror.adapters.state_directory import StateDirectory, instance_name
+from dcmirror.core.paths import PathMap
+from dcmirror.processes.assembly import log_level
+from dcmirror.processes.cleanup_crew import Means, StopSwitch
+from dcmirror.processes.cleanup_story import CleanupStory
+from dcmirror.processes.patience import Patience
+from dcmirror.settings import Settings
+
+# For tests of the real command, whose patience is shorter than an operator's.
+_PROBE_SCALE = "DCMIRROR_TEST_PROBE_SCALE"
+
+
+def say(text: str) -> None:
+    """A note for people."""
+    print(f"dcmirror: {text}", file=sys.stderr)
+
+
+class Room:
+    """Made of the settings; ``signal`` is the one that told us to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        instance: str | None,
+        verbosity: int,
+    ) -> None:
+        dcache, local = settings.dcache, settings.local
+        self.stop = StopSwitch()
+        self.signal: int | None = None
+        self.path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+        self._settings = settings
+        self._state = state
+        self._instance = instance
+        self._verbosity = verbosity
+        self._proxy = local.proxy or default_proxy(os.environ, os.getuid())
+        self._pace = Pace(settings.cleanup.requests_per_second, stop=self.stop.now)
+
+    @property
+    def failed_csv(self) -> Path:
+        """Where the failures are."""
+        return self._settings.local.failedtasksfile or self._state.failed_csv
+
+    def free_bytes(self) -> int | None:
+        """What the door says of free space at the source."""
+        client = self.client()
+        try:
+            return self.patience().call(client.free_bytes, self.path_map.root)
+        finally:
+            client.close()
+
+    def means(self) -> Means:
+        """What the threads work with."""
+        cleanup = self._settings.cleanup
+        return Means(
+            make_client=self.client,
+            make_store=self.store,
+            patience=self.patience(),
+            isolate=cleanup.isolate,
+            is_deep=cleanup.verify == "deep",
+            parallel=cleanup.parallel,
+            stop=self.stop,
+        )
+
+    def client(self) -> DoorClient:
+        """A client of the door; they all share one pace."""
+        settings = self._settings
+        options = DoorOptions(
+            proxy=self._proxy,
+            capath=settings.local.capath or default_capath(os.environ),
+            path_map=self.path_map,
+            connect_seconds=settings.source.connect_seconds,
+        )
+        return DoorClient(options, self._pace)
+
+    def store(self) -> MirrorStore:
+        """The mirror."""
+        settings = self._settings
+        return MirrorStore(
+            settings.local.downloadfolder,
+            directory_mode=int(settings.local.permissions, 8),
+            shared=settings.destination.shared,
+            tag=self._state.tag,
+        )
+
+    def patience(self) -> Patience:
+        """How the door is waited for."""
+        scale = float(os.environ.get(_PROBE_SCALE, 1.0))
+        return Patience(say, self.stop.now, proxy=self._proxy, scale=scale)
+
+    def story(self) -> CleanupStory:
+        """Where it tells; on standard error only what an operator must see."""
+        settings, state = self._settings, self._state
+        limits = settings.journal
+        journal = Journal(
+            state.journal,
+            limits.max_bytes,
+            limits.segment_bytes,
+            checkpoint=state.checkpoint,
+            min_free=limits.min_free,
+        )
+        verbosity = self._verbosity - (settings.log.file is None)
+        return CleanupStory(
+            journal,
+            HumanLog(settings.log.file, log_level(settings, verbosity)),
+            "cleanup",
+            mirror=settings.local.downloadfolder,
+            instance=instance_name(settings, self._instance),
+            namespace=settings.elasticsearch.namespace,
+            shipping=shipping_report.path_beside(state.checkpoint),
+        )
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """TERM and INT: begin nothing more; the second one: leave at once."""
+        old = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.stop.soon.is_set():
+            self.stop.now.set()
+        self.signal = number
+        self.stop.soon.set()
