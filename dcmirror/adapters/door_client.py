@@ -21,7 +21,14 @@ from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.http_values import retry_after_seconds
 from dcmirror.core.limits import Limits
-from dcmirror.core.listing import PROPERTIES, Entry, Listing, entry_named, has_etag
+from dcmirror.core.listing import (
+    PROPERTIES,
+    Entry,
+    Listing,
+    entry_named,
+    has_etag,
+    size_of,
+)
 from dcmirror.core.multistatus import (
     DAV,
     MultistatusError,
@@ -234,7 +241,7 @@ class DoorClient:
         for _ in asked:  # to the end, for the connection's sake
             pass
         text = found.properties.get(_FREE_BYTES, "") if found else ""
-        return int(text) if text.isascii() and text.isdigit() else None
+        return size_of(text)
 
     def _directory_url(self, directory: str) -> str:
         return self._paths.url(f"{directory}/.").removesuffix(".")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import calendar
 import re
+from functools import lru_cache
 
 _ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
-_DATE = re.compile(r"(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d)")
+_DATE = re.compile(r"(\d{1,2} [A-Za-z]{3} [1-9]\d{3}) (\d\d):(\d\d):(\d\d)")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -21,9 +22,19 @@ def read_date(value: str) -> float | None:
     match = _DATE.search(value)
     if match is None:
         return None
-    day, month, year, hour, minute, second = match.groups()
+    day, hour, minute, second = match.groups()
+    midnight = _midnight(day)
+    if midnight is None:
+        return None
+    return midnight + 3600 * int(hour) + 60 * int(minute) + int(second)
+
+
+@lru_cache(maxsize=256)
+def _midnight(date: str) -> float | None:
+    """A directory's files are of few days, and there may be 100,000 of them."""
+    day, month, year = date.split()
     number = _MONTHS.find(month.capitalize()) // 3 + 1
-    fields = (int(year), number, int(day), int(hour), int(minute), int(second))
+    fields = (int(year), number, int(day), 0, 0, 0)
     return float(calendar.timegm(fields)) if number else None
 
 

@@ -23,6 +23,7 @@ PROPERTIES = (RESOURCE_TYPE, _LENGTH, _MODIFIED, _ETAG, *_CHECKSUMS)
 _SLASHES = re.compile(rb"/{2,}")
 # What no server leaves in an href that it encodes at all.
 _UNENCODED = re.compile(r'[ "<>#?]|%(?![0-9A-Fa-f]{2})')
+_SIZE = re.compile(r"[0-9]{1,18}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,8 +79,9 @@ class Listing:
         if response.status in (404, 410):  # it vanished while it was listed
             return None
         text = name.decode("utf-8", "surrogateescape")
-        path = f"{self._directory}/{text}"
-        return _entry_at(path, response, trouble=_trouble_of(text))
+        trouble = _trouble_of(text)
+        text = text.replace("/", "%2F")  # which no server will take for one name
+        return _entry_at(f"{self._directory}/{text}", response, trouble)
 
     def _name_of(self, href: str) -> bytes | None:
         """The name below the directory, "" for itself, None if it is elsewhere.
@@ -140,9 +142,9 @@ def _trouble_of(name: str) -> str:
     return ""
 
 
-def _entry_at(path: str, response: Response, *, trouble: str = "") -> Entry:
+def _entry_at(path: str, response: Response, trouble: str) -> Entry:
     values = response.properties
-    size = _size_of(values.get(_LENGTH, ""))
+    size = size_of(values.get(_LENGTH, ""))
     is_directory = response.is_collection
     if is_directory is None:  # dCache says of files that they have no type
         is_directory = response.href.endswith("/")
@@ -179,8 +181,9 @@ def has_etag(response: Response) -> bool:
     return bool(response.properties.get(_ETAG))
 
 
-def _size_of(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+def size_of(text: str) -> int | None:
+    """A number of bytes; None where there is none that a file can have."""
+    return int(text) if _SIZE.match(text) else None
 
 
 def _adler32_of(response: Response, size: int | None) -> int | None:

@@ -10,10 +10,13 @@ import codecs
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from xml.parsers import expat
 
 DAV = "DAV:"
+RESOURCE_TYPE = f"{DAV} resourcetype"
 COLLECTION = f"{DAV} collection"
+_MULTISTATUS = f"{DAV} multistatus"
 _RESPONSE, _HREF, _PROPSTAT = f"{DAV} response", f"{DAV} href", f"{DAV} propstat"
 _PROP, _STATUS = f"{DAV} prop", f"{DAV} status"
 
@@ -22,6 +25,7 @@ _MOST_BYTES_OF_RESPONSE = 1 << 20
 _DEEPEST = 64
 # XRootD copies names into its answer as they are; XML allows none of these.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_STATUS_LINE = re.compile(r"\s*HTTP/\S+\s+([0-9]{3})(?:\s|\Z)")
 
 
 class MultistatusError(ValueError):
@@ -50,18 +54,22 @@ class MultistatusReader:
     Both raise MultistatusError.  ``wanted`` are the properties to keep.
     """
 
+    # What an element means is told by its depth: a multistatus (1) of responses (2),
+    # each with href, status and propstats (3), those with prop and status (4), and
+    # the properties (5).  The handlers run a million times; there is no stack.
+
     def __init__(self, wanted: Collection[str]) -> None:
         self._wanted = frozenset(wanted)
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._path: list[str] = []
-        self._text: list[str] | None = None
+        self._depth = 0
+        self._text = ""
         self._ready: list[Response] = []
         self._response = Response()
+        self._is_prop = self._has_collection = False
         self._found: dict[str, str] = {}
         self._collection: bool | None = None
         self._status: int | None = None
         self._fed = 0
-        self._is_multistatus = False
         self._parser = self._make_parser()
 
     def _make_parser(self) -> expat.XMLParserType:
@@ -96,68 +104,60 @@ class MultistatusReader:
             raise MultistatusError(f"the answer is {what}: {exc}") from exc
 
     def _start(self, name: str, _: dict[str, str]) -> None:
-        path = self._path
-        if not path and name != f"{DAV} multistatus":
-            raise MultistatusError(f"the answer is no multistatus but <{name[-40:]}>")
-        path.append(name)
-        depth = len(path)
-        if depth == 2 and name == _RESPONSE:
-            self._response = Response()
+        self._text = ""
+        self._depth = depth = self._depth + 1
+        if depth == 5:
+            return
+        if depth == 4:
+            self._is_prop, self._has_collection = name == _PROP, False
         elif depth == 3:
-            self._begin_part(name)
-        elif depth == 4:
-            self._text = [] if name == _STATUS else None
-        elif depth == 5:
-            self._text = [] if path[3] == _PROP else None
-        elif depth == 6 and name == COLLECTION:
-            self._collection = True
+            self._found, self._collection, self._status = {}, None, None
+        elif depth == 2:
+            self._response = Response()
+        elif depth == 6:
+            if name == COLLECTION:
+                self._has_collection = True
+        elif depth == 1:
+            if name != _MULTISTATUS:
+                raise MultistatusError(f"the answer is no multistatus: {name[-40:]}")
         elif depth > _DEEPEST:
             raise MultistatusError("the answer is nested without end")
 
-    def _begin_part(self, name: str) -> None:
-        self._text = [] if name in (_HREF, _STATUS) else None
-        if name == _PROPSTAT:
-            self._found, self._collection, self._status = {}, None, None
-
     def _end(self, name: str) -> None:
-        path = self._path
-        depth = len(path)
-        text = _without_layout("".join(self._text or ()))
-        if depth == 2 and name == _RESPONSE:
-            self._ready.append(self._response)
+        depth, text = self._depth, self._text
+        self._depth, self._text = depth - 1, ""
+        if depth == 5:
+            if self._is_prop:
+                self._end_property(name, text)
+        elif depth == 4:
+            if name == _STATUS:
+                self._status = _status_of(text)
         elif depth == 3:
             self._end_part(name, text)
-        elif depth == 4 and name == _STATUS:
-            self._status = _status_of(text)
-        elif depth == 5 and path[2] == _PROPSTAT and path[3] == _PROP:
-            self._end_property(name, text)
-        if depth <= 5:
-            self._text = None
-        path.pop()
-
-    def _end_part(self, name: str, text: str) -> None:
-        if name == _HREF:
-            self._response.href = self._response.href or text
-        elif name == _STATUS:
-            self._response.status = _status_of(text)
-        elif name == _PROPSTAT and self._status == 200:
-            self._response.has_properties = True
-            self._response.properties.update(self._found)
-            if self._collection is not None:
-                self._response.is_collection = self._collection
+        elif depth == 2 and name == _RESPONSE:
+            self._ready.append(self._response)
 
     def _end_property(self, name: str, text: str) -> None:
         if name == RESOURCE_TYPE:
-            self._collection = bool(self._collection)
+            self._collection = self._has_collection
         elif name in self._wanted:
-            self._found[name] = text
+            self._found[name] = _without_layout(text)
+        self._has_collection = False
+
+    def _end_part(self, name: str, text: str) -> None:
+        response = self._response
+        if name == _HREF:
+            response.href = response.href or _without_layout(text)
+        elif name == _STATUS:
+            response.status = _status_of(text)
+        elif name == _PROPSTAT and self._status == 200:
+            response.has_properties = True
+            response.properties.update(self._found)
+            if self._collection is not None:
+                response.is_collection = self._collection
 
     def _characters(self, text: str) -> None:
-        if self._text is not None:
-            self._text.append(text)
-
-
-RESOURCE_TYPE = f"{DAV} resourcetype"
+        self._text += text
 
 
 def _without_layout(text: str) -> str:
@@ -165,10 +165,10 @@ def _without_layout(text: str) -> str:
     return text.strip() if "\n" in text else text
 
 
+@lru_cache(maxsize=64)
 def _status_of(line: str) -> int | None:
-    parts = line.split(None, 2)
-    digits = parts[1] if len(parts) > 1 else ""
-    return int(digits) if digits.isascii() and digits.isdigit() else None
+    found = _STATUS_LINE.match(line)
+    return int(found[1]) if found else None
 
 
 def _refuse_doctype(*_: object) -> int:

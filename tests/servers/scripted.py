@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent; ``closes`` the connection afterwards."""
+    """What is sent; ``closes`` the connection afterwards.
+
+    ``more`` makes what follows ``data``, one piece at a time; it may take its time.
+    """
 
     data: bytes
     closes: bool = False
+    more: Callable[[], Iterable[bytes]] = tuple
 
 
 @dataclass
@@ -68,6 +76,8 @@ class ScriptedServer:
             while request := _read_request(connection):
                 reply = self._next(request)
                 connection.sendall(reply.data)
+                for piece in reply.more():
+                    connection.sendall(piece)
                 if reply.closes:
                     return
 
@@ -78,12 +88,15 @@ class ScriptedServer:
 
 
 def _read_request(connection: socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\r\n\r\n"):
+    data, length = b"", 0
+    while len(data) < length or b"\r\n\r\n" not in data:
         more = connection.recv(65536)
         if not more:
             return b""
         data += more
+        head, end, _ = data.partition(b"\r\n\r\n")
+        found = _LENGTH.search(head)
+        length = len(head) + len(end) + (int(found[1]) if found else 0)
     return data
 
 
