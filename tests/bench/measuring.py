@@ -7,14 +7,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LOOK_SECONDS = 0.002
 _PREWARM = "import sys; b'\\1' * int(sys.argv[1])"
 
 
@@ -72,17 +74,28 @@ def _status(pid: int, key: str) -> int:
     return 0
 
 
-def timed(command: Sequence[str]) -> tuple[float, float, int]:
+def timed(
+    command: Sequence[str],
+    stdout: IO[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[float, float, int]:
     """Run a program; returns wall seconds, CPU seconds and peak resident bytes."""
     began = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=stdout, env=environ
+    )
+    # wait4's own maximum begins with what we had when we forked
+    resident = found = 0
+    while not found:
+        resident = max(resident, peak_bytes([process.pid]))
+        time.sleep(_LOOK_SECONDS)
+        found, status, usage = os.wait4(process.pid, os.WNOHANG)
     ended = time.monotonic()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}")
     cpu = usage.ru_utime + usage.ru_stime
-    return ended - began, cpu, usage.ru_maxrss * 1024
+    return ended - began, cpu, resident
 
 
 def median(values: Iterable[float]) -> float:

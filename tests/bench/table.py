@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import event_log, streams
+from bench import event_log, listing, streams
 from bench.contenders import check, run_curl, run_dcmirror
 from bench.measuring import GIB, MIB, Run, median, prewarm
 from bench.sources import FileSet, Source, source_of, write
@@ -84,6 +84,12 @@ def measure(options: argparse.Namespace, work: Path, source: Source) -> None:
             print(streams.latency(source, work, 20 if options.quick else 200))
         except Unavailable as exc:
             print(f"latency not measured: {exc}")
+    if not options.only or "listing" in options.only:
+        listing.measure(
+            work,
+            is_quick=options.quick,
+            rounds=options.rounds or (1 if options.quick else 3),
+        )
     if not options.only or {"elastic", "shipping"} & set(options.only):
         event_log.measure(
             source,
@@ -218,9 +224,13 @@ def parse() -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="CASE",
-        choices=("copies", "memory", "filter", "latency", "elastic", "shipping"),
+        choices=(
+            *("copies", "memory", "filter", "latency", "listing", "elastic"),
+            "shipping",
+        ),
         help="copies: dcmirror beside curl; memory: whether it grows; filter: events "
-        "judged; latency: event to file; elastic: copies with Elasticsearch up and "
-        "down; shipping: events that reach it, and their CPU in the logger",
+        "judged; latency: event to file; listing: names at the source; elastic: copies "
+        "with Elasticsearch up and down; shipping: events that reach it, and their CPU "
+        "in the logger",
     )
     return parser.parse_args()

@@ -10,6 +10,7 @@ import pytest
 from bench.answering import answering
 from bench.contenders import check, run_curl, run_dcmirror
 from bench.event_log import rates
+from bench.listing import compare, fake_places, listers
 from bench.shipping import ship
 from bench.sources import FileSet, source_of, write
 from bench.streams import filter_rate
@@ -68,3 +69,13 @@ def test_copies_are_timed_with_a_server_and_with_none(
     assert ["none", "answers", "down"] == [
         line.partition("Elasticsearch: ")[2].split()[0] for line in text.splitlines()
     ]
+
+
+def test_every_program_lists_every_name(tmp_path: Path) -> None:
+    with fake_places(tmp_path, (200, 300)) as places:
+        rows = [row.split() for place in places for row in compare(place, 1)]
+        programs = sum(len(listers(place)) for place in places)
+
+    assert len(rows) == programs
+    assert {row[1] for row in rows} == {"200", "300", "303"}
+    assert {"dcmirror", "curl"} <= {row[2] for row in rows}
