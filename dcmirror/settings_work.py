@@ -63,6 +63,12 @@ class Reconcile:
     parallel: int = setting(
         "Directories listed at the same time.", 4, check="at_least_one"
     )
+    grace_minutes: float = setting(
+        "Files written within so many minutes are left to their events.",
+        10.0,
+        unit="min",
+        check="not_negative",
+    )
     every_hours: float | None = setting(
         "`watch` runs a reconcile each so many hours. Default: it never does.",
         None,

@@ -113,9 +113,14 @@ class Impact:
     seconds: float = 0.0
 
     @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.listing + self.copying
+
+    @property
     def per_second(self) -> float:
         """Requests per second."""
-        return (self.listing + self.copying) / max(self.seconds, 0.001)
+        return self.requests / max(self.seconds, 0.001)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,6 @@ class SurveyFeed(JobsFeed):
     Args:
         survey: compares everything and puts jobs into ``jobs``.
         outstanding: the jobs under way, by directory.
-        on_end: called in the loop's thread when all is settled, before the books close.
     """
 
     def __init__(
@@ -84,8 +83,6 @@ class SurveyFeed(JobsFeed):
         stop: threading.Event,
         *,
         may_offer: Callable[[], bool] = always,
-        on_begin: Callable[[], None] = lambda: None,
-        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(jobs, ahead=_AHEAD, may_offer=may_offer, on_settled=self._note)
         jobs.wake = self.wake
@@ -94,14 +91,13 @@ class SurveyFeed(JobsFeed):
         self._outstanding = outstanding
         self._store = store
         self._stop = stop
-        self._on_begin = on_begin
-        self._on_end = on_end
+        self.is_closed = False
+        self.was_stopped = False
         self._thread: threading.Thread | None = None
 
     def take(self, now: float, wall: float) -> None:
         """Begin with the first call; then offer what was found."""
         if self._thread is None:
-            self._on_begin()
             self._thread = threading.Thread(
                 target=self._run, name="survey", daemon=True
             )
@@ -131,13 +127,14 @@ class SurveyFeed(JobsFeed):
     def stop_intake(self) -> None:
         """The next run goes on where this one is left."""
         super().stop_intake()
+        self.was_stopped = True
         self._stop.set()
 
     def close(self) -> None:
         """The thread ends within a second or two."""
         if self._thread is not None:
             self._thread.join(timeout=5.0)
-        self._on_end()
+        self.is_closed = True
 
 
 def outcome_of(settlement: Settlement) -> str:
