@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
 from dcmirror.testing.fake_events import Billing, Movement
@@ -19,6 +20,13 @@ SERVER = "dCache/11.2.5"
 # dCache leaves these as they are, where a strict client would encode more of them
 _UNENCODED = "/!$&'()*+,;=:@~-._"
 _FORBIDDEN = frozenset('"<>\\^`{|} #')
+
+
+class Ended(NamedTuple):
+    """What is kept of an answer: its exchange would keep the connection."""
+
+    status: int
+    sent: int
 
 
 @dataclass(slots=True)
@@ -34,9 +42,17 @@ class RequestSeen:
     who: str | None
     connection: int
     headers: Mapping[str, str]
-    status: int = 0
-    sent: int = 0
+    answer: Exchange | Ended
     fault: str | None = None
+
+    @property
+    def status(self) -> int:
+        """As soon as the client may know it; 0: without an answer."""
+        return self.answer.status
+
+    @property
+    def sent(self) -> int:
+        return self.answer.sent
 
 
 class RequestLog:
@@ -83,13 +99,14 @@ class RequestLog:
                 who=who,
                 connection=exchange.connection.id,
                 headers=head.headers,
+                answer=exchange,
             )
             self._seen.append(seen)
         return seen
 
     def end(self, seen: RequestSeen, exchange: Exchange) -> None:
-        """Note how it ended; status 0: without an answer."""
-        seen.status, seen.sent = exchange.status, exchange.sent
+        """Note how it ended."""
+        seen.answer = Ended(exchange.status, exchange.sent)
         kind = "door" if seen.server == "door" else "pool"
         with self._lock:
             self.counters[f"{kind} {seen.method} {seen.status}"] += 1
