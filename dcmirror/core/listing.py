@@ -90,13 +90,17 @@ class Listing:
         """
         if not self._is_raw and self._shows_raw(href):
             self._is_raw, self._spelling = True, ""
-        path = href
-        if not href.startswith("/"):
+        path = href if href.startswith("/") else self._path_of_url(href)
+        return self._name_below(path.rstrip("/")) if path else None
+
+    def _path_of_url(self, href: str) -> str:
+        """The path of a whole URL or of a relative one; "" if it is elsewhere."""
+        try:
             url = href if self._is_raw else urljoin(self._url, href)
-            if place_of(url) != self._place:
-                return None
-            path = f"/{url.split('/', 3)[-1]}"
-        return self._name_below(path.rstrip("/"))
+        except ValueError:
+            return ""
+        is_ours = href != "" and place_of(url) == self._place
+        return f"/{url.split('/', 3)[-1]}" if is_ours else ""
 
     def _shows_raw(self, href: str) -> bool:
         if _UNENCODED.search(href) is not None:
