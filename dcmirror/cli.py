@@ -15,7 +15,9 @@ import click
 from dcmirror import (
     __version__,
     cli_audit,
+    cli_cleanup,
     cli_elastic,
+    cli_reconcile,
     cli_replay,
     cli_report,
     cli_status,
@@ -106,7 +108,9 @@ def check(
 
 
 cli.add_command(cli_audit.audit)
+cli.add_command(cli_cleanup.cleanup)
 cli.add_command(cli_elastic.elastic)
+cli.add_command(cli_reconcile.reconcile)
 cli.add_command(cli_replay.replay)
 cli.add_command(cli_report.report)
 cli.add_command(cli_status.status)

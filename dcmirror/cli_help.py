@@ -71,6 +71,24 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
     ),
     "elastic setup": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.ELASTIC),
     "report": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.DIRECTORY),
+    "cleanup": (
+        *_ALWAYS,
+        _S.BAD_CONFIGURATION,
+        _S.LOCKED,
+        _S.CREDENTIAL,
+        _S.DIRECTORY,
+        _S.DOOR,
+        _S.SOURCES_REMAIN,
+    ),
+    "reconcile": (
+        *_ALWAYS,
+        *_ENGINE,
+        _S.CREDENTIAL,
+        _S.DIRECTORY,
+        _S.DOOR,
+        _S.SOURCE_DIFFERS,
+        _S.SECOND_TERM,
+    ),
     "audit": (
         *_ALWAYS,
         *_ENGINE,
@@ -116,6 +134,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror elastic setup --user elastic --no-kibana "
         "--make-api-key /etc/dcmirror/elastic_api_key",
         "dcmirror elastic setup --api-key-file admin.key --keep-days 730",
+    ),
+    "reconcile": (
+        "dcmirror reconcile --dry-run",
+        "dcmirror reconcile --under /pnfs/example.org/data/exp/raw/2026",
+        "dcmirror reconcile --dry-run --ignore only-here --csv > differences.csv",
+        "dcmirror reconcile --from namespace-dump.txt --trust-size",
+    ),
+    "cleanup": (
+        "dcmirror cleanup --dry-run",
+        "dcmirror cleanup --dry-run --csv --under /pnfs/data/raw >plan.csv",
+        "dcmirror cleanup --limit 100",
+        "dcmirror cleanup -q  # from cron",
+        "dcmirror cleanup --undo-list --json | jq '.deleted[].copy'",
     ),
     "report": (
         "dcmirror report --since 7d",

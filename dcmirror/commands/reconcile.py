@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import BinaryIO
 from dcmirror.adapters import findings as finding_store
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.findings import FindingStore
+from dcmirror.adapters.linux import die_with_parent
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands.engine_run import SIGNALLED
@@ -26,6 +29,7 @@ from dcmirror.core.findings import Finding, Summary
 from dcmirror.core.name_list import BadLine, NamedFile, read_names
 from dcmirror.core.paths import PathMap
 from dcmirror.errors import ConfigError, ExitStatus
+from dcmirror.processes.reconcile_timer import PARENT
 from dcmirror.settings import Settings
 
 #: A comparison that was left for longer than this is begun anew (seconds).
@@ -62,6 +66,9 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
         DoorError: the source cannot be listed.
         BooksError, DirectoryError: catalogue or mirror cannot be used.
     """
+    parent = os.environ.get(PARENT, "")
+    if parent.isdigit():  # a watch began it: [reconcile] every_hours
+        die_with_parent(int(parent), signal.SIGTERM)
     settings = options.settings
     path_map = PathMap(
         settings.dcache.url, settings.dcache.pool, settings.dcache.folder
@@ -249,9 +256,9 @@ def _conclude(
     ended: Ended,
 ) -> ExitStatus | int:
     summary = without(ended.summary, options.ignore)
-    found = _chosen(store, options)
-    show(summary, found, options.form, sys.stdout)
-    sys.stdout.flush()
+    if options.form is not Form.TEXT or options.verbosity >= 0 or not summary.is_equal:
+        show(summary, _chosen(store, options), options.form, sys.stdout)
+        sys.stdout.flush()
     if ended.summary.is_complete:
         spool.forget_if(True)
     else:

@@ -33,6 +33,7 @@ from dcmirror.processes.intake import Intake
 from dcmirror.processes.kafka_feed import KafkaFeed
 from dcmirror.processes.outbox import write_outboxes
 from dcmirror.processes.reception import Reception
+from dcmirror.processes.reconcile_timer import ReconcileTimer
 from dcmirror.processes.status import StatusBoard
 from dcmirror.processes.status_parts import age_of
 from dcmirror.processes.supervisor import Supervisor
@@ -126,6 +127,24 @@ def _run(
         return supervisor.run()
 
 
+def reconcile_timer(
+    options: WatchOptions, state: StateDirectory, room: EngineRoom
+) -> ReconcileTimer:
+    """What begins `dcmirror reconcile` each [reconcile] every_hours."""
+    arguments: list[str] = []
+    if options.config_path is not None:
+        arguments += ["--config", os.fspath(options.config_path.absolute())]
+    if options.instance is not None:
+        arguments += ["--instance", options.instance]
+    return ReconcileTimer(
+        options.settings.reconcile.every_hours,
+        room.catalogue,
+        room.engine.story.note,
+        arguments,
+        state.path / "reconcile.log",
+    )
+
+
 class WatchHooks:
     """Once a second, and on HUP: what is neither a job nor a record."""
 
@@ -151,12 +170,14 @@ class WatchHooks:
             room,
             time.time(),
         )
+        self._reconcile = reconcile_timer(options, state, room)
         self._listed_at = time.monotonic()
 
     def every_second(self, now: float, wall: float) -> None:
         """Credential, status.json, and the list of what runs."""
         engine = self._room.engine
         self._credential.look(now, wall)
+        self._reconcile.look(wall, is_stopping=engine.is_stopping)
         self.board.show(
             now, wall, **self._feed.status(now), **self._credential.status(wall)
         )
