@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcmirror.core.deletion import Keep, Kept
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
@@ -23,6 +24,7 @@ from dcmirror.core.jobs import (
     ResultKind,
     Step,
 )
+from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.journal_events import (
     ACTIONS,
@@ -49,6 +51,7 @@ COPY = CopyRecord(
     mtime_ns=1,
     copied_at=AT,
 )
+SOURCE = (COPY.path, COPY.pnfsid, COPY.size, COPY.adler32)
 PHASES = ("queued", "connect", "tls", "door", "pool_queue", "data", "checksum")
 
 
@@ -200,6 +203,12 @@ FULL = {
         },
     ),
     "host_use": (AT, "pool:1", "pool", 3, 2, 1000),
+    "source_deleted": (
+        (AT, "a/b.tar", SOURCE),
+        {"reason": "deleted", "apart": True, "window": 0.004},
+    ),
+    "source_kept": (AT, "a/b.tar", SOURCE, Keep(Kept.REPLACED, "another pnfsid")),
+    "cleanup_finished": (AT, CleanupTally(deleted=2, deleted_bytes=9), 4.0, "stopped"),
 }
 
 
