@@ -11,6 +11,7 @@ import pytest
 
 from contracts.door import ODD_NAMES, DoorContract, DoorUnderTest
 from dcmirror.testing.pki import Pki
+from servers.apache import Apache
 from servers.nginx import Nginx
 from servers.xrootd import XRootD
 
@@ -48,6 +49,22 @@ class TestXRootD(DoorContract):
             # XRootD takes what follows a "?" for options even where it was escaped,
             # and lists names without escaping them: there a "%20" is no blank
             odd_names=tuple(name for name in ODD_NAMES if not {*"?%"} & {*name}),
+        )
+
+
+class TestApache(DoorContract):
+    """WebDAV with user certificates; no digests."""
+
+    @pytest.fixture
+    def door(self, apache: Apache, pki: Pki) -> DoorUnderTest:
+        directory = f"contract-{uuid.uuid4().hex[:8]}"
+        return DoorUnderTest(
+            url=f"{apache.url}/{directory}",
+            context=with_credential(pki, pki.user_cert, pki.user_key),
+            stranger=without_credential(pki),
+            store=storing(apache.upload, directory),
+            has_digests=False,
+            tells_zero=False,
         )
 
 
