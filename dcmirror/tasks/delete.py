@@ -30,6 +30,8 @@ _NOT_FOUND = frozenset({404, 410})
 _FORBIDDEN, _EXISTS, _LOCKED = 403, 412, 423
 #: What a server says that cannot rename, or does not let us.
 _CANNOT_RENAME = frozenset({_FORBIDDEN, 405, 501})
+#: No connection, or none that our certificate was good for.
+_NEVER_SENT = frozenset({FailureClass.HOST, FailureClass.CREDENTIAL})
 #: Somebody between us and the door gave up; the door may not have.
 _LATE = frozenset({408, 502, 504})
 
@@ -195,16 +197,20 @@ class Deletion:
     def _set_apart(self, isolated: str) -> Outcome | None:
         """Rename it, if it is the file that was copied; None: that is done."""
         was_seen, self._was_seen = self._was_seen, False
-        if not was_seen:
-            if self._moves and self._door.look(isolated) is not None:
-                return None  # by an earlier try, whose answer was lost
-            entry = self._door.look(self._copy.path)
-            if entry is None:
-                return self._gone(isolated)
-            differs = source_differs(self._copy, entry) or self._copy_differs()
-            if differs is not None:
-                return _kept(differs)
-        return self._rename(isolated)
+        if was_seen:
+            return self._rename(isolated)
+        if self._moves and self._door.look(isolated) is not None:
+            return None  # by an earlier try, whose answer was lost
+        entry = self._door.look(self._copy.path)
+        if entry is None:
+            return self._gone(isolated)
+        if self._late_move:
+            # A second MOVE to that name could meet the first one, and a DELETE after
+            # both whatever the late one brought there.
+            text = "MOVE had no answer, and the door shows no effect of it"
+            raise DoorError(text, FailureClass.TRANSIENT)
+        differs = source_differs(self._copy, entry) or self._copy_differs()
+        return _kept(differs) if differs is not None else self._rename(isolated)
 
     def _rename(self, isolated: str) -> Outcome | None:
         self._moves += 1
@@ -288,8 +294,9 @@ class Deletion:
         """Send what changes something.  An answer that may pass is a DoorError."""
         try:
             answer = method(*args)
-        except DoorError:
-            self._note_late(method)
+        except DoorError as error:
+            if error.kind not in _NEVER_SENT:
+                self._note_late(method)
             raise
         status = answer.status
         if status in _LATE:

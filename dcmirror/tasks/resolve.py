@@ -56,8 +56,14 @@ def resolve(
 
 
 def _look(door: Door, begun: Begun) -> tuple[Entry | None, Entry | None]:
-    apart = None if begun.isolated is None else door.look(begun.isolated)
-    return apart, door.look(begun.source.path)
+    """What is apart and what is here; a late MOVE may happen between two looks."""
+    here = door.look(begun.source.path)
+    if begun.isolated is None:
+        return None, here
+    apart = door.look(begun.isolated)
+    if apart is not None and here is not None:
+        here = door.look(begun.source.path)
+    return apart, here
 
 
 def _settle_apart(
