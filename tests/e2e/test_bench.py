@@ -10,7 +10,8 @@ import pytest
 from bench.answering import answering
 from bench.contenders import check, run_curl, run_dcmirror
 from bench.event_log import rates
-from bench.listing import compare, fake_places, listers
+from bench.listing import compare, fake_places, listers, run_walk
+from bench.measuring import MIB
 from bench.shipping import ship
 from bench.sources import FileSet, source_of, write
 from bench.streams import filter_rate
@@ -79,3 +80,13 @@ def test_every_program_lists_every_name(tmp_path: Path) -> None:
     assert len(rows) == programs
     assert {row[1] for row in rows} == {"200", "202"}
     assert {"dcmirror", "curl"} <= {row[2] for row in rows}
+
+
+def test_a_walk_over_many_names_takes_no_more_memory_than_over_few(
+    tmp_path: Path,
+) -> None:
+    with fake_places(tmp_path, (300, 12_000)) as (few, many, _):
+        small, large = run_walk(few, 2), run_walk(many, 2)
+
+    # 12,000 entries would be some 6 MiB
+    assert large.resident_bytes - small.resident_bytes < 3 * MIB
