@@ -10,7 +10,6 @@ import termios
 import time
 import tty
 from contextlib import suppress
-from types import FrameType
 from typing import Any, TextIO
 
 from dcmirror.commands.status import (
@@ -25,6 +24,7 @@ from dcmirror.core.amounts import bytes_text, count_text, plural
 from dcmirror.core.escapes import shown
 from dcmirror.core.sight import Life
 from dcmirror.core.verdict import StatusVerdict, total_lag
+from dcmirror.processes.signals import Signals
 
 #: Between two looks on a terminal, and between two lines elsewhere (seconds).
 SCREEN_SECONDS = 1.0
@@ -112,25 +112,19 @@ class Screen:
         self._lines = 0
         self._saved: list[Any] = []
         self._is_suspended = False
-        self._handlers: dict[int, Any] = {}
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (*stops, signal.SIGWINCH, signal.SIGTSTP)
+        self._signals = Signals(numbers, self._on_signal)
 
     def __enter__(self) -> Screen:
         self._saved = termios.tcgetattr(self._in)
-        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in (*stops, signal.SIGWINCH, signal.SIGTSTP):
-            self._handlers[number] = signal.signal(number, self._on_signal)
-        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        self._signals.listen()
         self._take()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._give_back()
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        os.close(self._wake_r)
-        os.close(self._wake_w)
+        self._signals.close()
 
     def show(self, lines: list[str], height: int) -> None:
         """Draw what is new of ``lines``, as far as they fit."""
@@ -156,9 +150,9 @@ class Screen:
             left = end - time.monotonic()
             if left <= 0:
                 return
-            ready, _, _ = select.select([self._in, self._wake_r], [], [], left)
-            if self._wake_r in ready:
-                os.read(self._wake_r, 512)
+            ready, _, _ = select.select([self._in, self._signals.fd], [], [], left)
+            if self._signals.fd in ready:
+                self._signals.clear()
                 if self._is_suspended:
                     self._suspend()
                 return
@@ -189,8 +183,7 @@ class Screen:
         while data:
             data = data[os.write(self._out, data) :]
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Only notes it; the wake-up descriptor ends the wait."""
+    def _on_signal(self, number: int) -> None:
         if number == signal.SIGTSTP:
             self._is_suspended = True
         elif number == signal.SIGWINCH:

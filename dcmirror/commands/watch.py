@@ -205,9 +205,9 @@ class WatchHooks:
             oldest_age_s=oldest or 0.0,
             restarts=self._room.fleet.restarts,
             holds=tuple(str(hold.key) for hold in engine.holds.all()),
-            free_bytes=engine.free_bytes,
-            reserved_bytes=engine.reserved_bytes(),
-            min_free_bytes=engine.min_free,
+            free_bytes=engine.space.free_bytes,
+            reserved_bytes=engine.space.reserved_bytes(),
+            min_free_bytes=engine.space.min_free,
         )
 
     def reload(self) -> None:

@@ -7,7 +7,6 @@ engine with another source of jobs.
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 import uuid
 from collections.abc import Callable, Iterable
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.entries import Entry, State
-from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import (
     SOURCE_CLASSES,
@@ -28,24 +26,23 @@ from dcmirror.core.jobs import (
     CopyRecord,
     Job,
     JobKind,
-    Origin,
     Progress,
     ResultKind,
 )
 from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
 from dcmirror.core.tally import Tally
 from dcmirror.errors import BooksError
+from dcmirror.processes.endings import Endings
 from dcmirror.processes.hold_desk import HoldDesk
-from dcmirror.processes.settler import Settlement, Settler
+from dcmirror.processes.settler import Settler
 from dcmirror.processes.source_watch import SourceWatch
+from dcmirror.processes.space import Space
 from dcmirror.processes.story import Story
 
 #: Deaths alone in a worker after which a job is poison.
 POISON_DEATHS = 2
 #: Longest pause of a job whose destination keeps changing under it.
 LONGEST_AGAIN = 30.0
-#: The default of min_free is one per cent of the destination, or this if it is less.
-DEFAULT_MIN_FREE = 10 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +77,14 @@ class Engine:
         self.settler = settler
         self.story = story
         self.tally = Tally()
+        self.endings = Endings(self.tally, story, settler)
         self.source_watch = SourceWatch(
             dispatcher, self.hold_desk, self._settle_suspect
         )
         self.progress: dict[str, Progress] = {}
-        self.free_bytes: int | None = None
+        self.space = Space(dispatcher, self.progress, plan.min_free)
         self.is_stopping = False
         self.is_yielding = False  # to another command, whose work is more urgent
-        self._min_free = plan.min_free or 0
         self._lookup = lookup
         self._rng = rng
         self._agains: dict[str, int] = {}
@@ -109,45 +106,6 @@ class Engine:
             return
         self.story.upload(job)
         self.dispatcher.add(job)
-
-    def skip(self, job: Job, reason: str, *, is_told: bool = True) -> None:
-        """Settle a job without an attempt."""
-        self._count_skip(reason)
-        line = self.story.skipped(job, reason) if is_told else None
-        self.settler.add(
-            Settlement(job.task, f"skipped:{reason}", job.origin, line=line)
-        )
-
-    def skip_event(
-        self, task: str, origin: Origin, event: StorageEvent, reason: str, detail: str
-    ) -> None:
-        """Settle a record below the folder that is no work."""
-        self._count_skip(reason)
-        line = self.story.skipped_event(task, origin, event, reason, detail)
-        self.settler.add(Settlement(task, f"skipped:{reason}", origin, line=line))
-
-    def refuse_event(
-        self,
-        task: str,
-        origin: Origin,
-        event: StorageEvent,
-        failure: Failure,
-        wall: float,
-    ) -> None:
-        """Settle an upload that can have no safe destination: a row of failed.csv."""
-        job = Job(
-            task=task,
-            kind=JobKind.TRIGGER,
-            path=event.billing_path or "",
-            relative="",
-            url="",
-            size=event.file_size,
-            pnfsid=event.pnfsid,
-            event_time=event.event_time,
-            accepted_at=wall,
-            origin=origin,
-        )
-        self._settle_failed(job, failure.failure_class, failure, None, wall)
 
     def drop_partition(self, topic: str, partition: int) -> None:
         """Another instance owns it: what waits is dropped, what runs may finish."""
@@ -178,7 +136,7 @@ class Engine:
             return {}
         pairs = self.hold_desk.probes(now)
         if not self.holds.global_holds():
-            pairs += self.dispatcher.hand_out(now, self._space())
+            pairs += self.dispatcher.hand_out(now, self.space.left())
             if self.dispatcher.short_of:
                 self._begin_space_hold(now)
         if not pairs:
@@ -205,48 +163,14 @@ class Engine:
     def replan(self, plan: EnginePlan, now: float) -> None:
         """Other limits from now on; a hold for want of space is looked at again."""
         self.plan = plan
-        if plan.min_free is not None:  # else the next report of a worker says it
-            self._min_free = plan.min_free
+        self.space.keep_free(plan.min_free)
         self.holds.probe_now(HoldKey(HoldKind.DESTINATION), now)
-
-    def learn_size(self, total_bytes: int) -> None:
-        """The destination's size, of which the default of min_free is a share."""
-        if self.plan.min_free is None:
-            self._min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
-
-    def has_space(self) -> bool:
-        """Whether a hold for want of space may end."""
-        return self._space() >= max(self.dispatcher.needs, 1)
-
-    @property
-    def min_free(self) -> int:
-        """Bytes that are left free at the destination."""
-        return self._min_free
-
-    def _space(self) -> float:
-        """Bytes that new jobs may reserve; what runs has reserved its rest."""
-        if self.free_bytes is None:
-            return math.inf
-        return self.free_bytes - self.reserved_bytes() - self._min_free
-
-    def reserved_bytes(self) -> int:
-        """What the running transfers will still write, as far as it is known."""
-        reserved = 0
-        for entry in self.dispatcher.out():
-            got = self.progress.get(entry.job.task)
-            reserved += max(
-                (entry.job.size or 0) - (got.bytes_received if got else 0), 0
-            )
-        return reserved
 
     def _begin_space_hold(self, now: float) -> None:
         if self.dispatcher.count(State.OUT):
             return  # what runs gives back its reservation, or fills the disk, first
-        cause = (
-            f"{self.free_bytes} bytes free, {self.dispatcher.short_of:.0f} more needed "
-            f"to keep {self._min_free} free ([destination] min_free)"
-        )
-        self.hold_desk.begin(HoldKey(HoldKind.DESTINATION), cause, now)
+        key = HoldKey(HoldKind.DESTINATION)
+        self.hold_desk.begin(key, self.space.shortage(), now)
 
     # -- attempts come back -------------------------------------------------------
 
@@ -292,28 +216,10 @@ class Engine:
         return [entry.job for entry in accused]
 
     def _mirrored(self, entry: Entry, result: AttemptResult) -> None:
-        job, copy = entry.job, result.copy
         if result.requests:
             self.source_watch.answered(result.started_at)
-        is_old = result.kind is ResultKind.ADOPTED and _same(job.known, copy)
-        if is_old:
-            kind = "skipped:already-mirrored"
-            self._count_skip("already-mirrored")
-        else:
-            kind = "mirrored"
-            if copy is not None:
-                self.tally.take_copy(result, copy)
-        line = self.story.mirrored(job, result, is_old=is_old)
         self._forget(entry)
-        settlement = Settlement(
-            job.task,
-            kind,
-            job.origin,
-            None if is_old else copy,
-            line=line,
-            is_adopted=result.kind is ResultKind.ADOPTED,
-        )
-        self.settler.add(settlement)
+        self.endings.mirrored(entry.job, result)
 
     def _disown(self, entry: Entry, result: AttemptResult) -> None:
         """The new owner of its partition tries it again: the journal alone knows."""
@@ -325,7 +231,7 @@ class Engine:
         if result.requests:
             self.source_watch.answered(result.started_at)
         self._forget(entry)
-        self.skip(entry.job, result.kind.value)
+        self.endings.skipped(entry.job, result.kind.value)
 
     def _again(self, entry: Entry, now: float) -> None:
         times = self._agains.get(entry.job.task, 0)
@@ -390,7 +296,7 @@ class Engine:
         if failure_class is FailureClass.GONE and entry.job.kind is JobKind.RECONCILE:
             # A listing showed it a while ago; nobody announced it since.
             self._forget(entry)
-            self.skip(entry.job, "vanished")
+            self.endings.skipped(entry.job, "vanished")
             return
         suspects = self.plan.suspects_source and not entry.past_source_hold
         if failure_class not in SOURCE_CLASSES or not suspects or self.is_stopping:
@@ -429,21 +335,7 @@ class Engine:
         wall: float,
     ) -> None:
         self._forget(entry)
-        self._settle_failed(entry.job, failure_class, failure, result, wall)
-
-    def _settle_failed(
-        self,
-        job: Job,
-        failure_class: FailureClass,
-        failure: Failure,
-        result: AttemptResult | None,
-        wall: float,
-    ) -> None:
-        self.tally.failed += 1
-        counts = self.tally.failures
-        counts[failure_class.value] = counts.get(failure_class.value, 0) + 1
-        line, row = self.story.failed(job, failure_class, failure, result, wall)
-        self.settler.add(Settlement(job.task, "failed", job.origin, row=row, line=line))
+        self.endings.failed(entry.job, failure_class, failure, result, wall)
 
     def _forget(self, entry: Entry) -> None:
         task = entry.job.task
@@ -453,18 +345,5 @@ class Engine:
         self._disowned.discard(task)
         self.progress.pop(task, None)
 
-    def _count_skip(self, reason: str) -> None:
-        self.tally.skipped[reason] = self.tally.skipped.get(reason, 0) + 1
-
     def _jitter(self) -> float:
         return self._rng.uniform(0.5, 1.5)
-
-
-def _same(known: CopyRecord | None, copy: CopyRecord | None) -> bool:
-    """Whether the catalogue has this very copy already."""
-    return (
-        known is not None
-        and copy is not None
-        and (known.pnfsid, known.size, known.adler32, known.mtime_ns, known.verified)
-        == (copy.pnfsid, copy.size, copy.adler32, copy.mtime_ns, copy.verified)
-    )

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 from dcmirror.adapters import locks, metrics_server, shipping_report
 from dcmirror.adapters.dead_letters import FILE_NAME as DEAD_LETTERS
@@ -28,6 +27,7 @@ from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
 from dcmirror.errors import DcmirrorError, LockedError
 from dcmirror.processes.route import CheckpointBook, Route, Stop
+from dcmirror.processes.signals import Signals
 from dcmirror.settings import Settings
 
 _LOCK_SECONDS = 1.0
@@ -97,21 +97,19 @@ class _Signals:
         self.stop = Stop()
         self._drain_seconds = drain_seconds
         self._is_asked = False
-        self._wake_r, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._on_term)
+        self._heard = Signals([signal.SIGTERM], self._on_term)
+        self._heard.listen()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until a signal; then pass the request on."""
-        select.select([self._wake_r], [], [], seconds)
-        with suppress(BlockingIOError):
-            os.read(self._wake_r, 512)
+        select.select([self._heard.fd], [], [], seconds)
+        self._heard.clear()
         # Not in the handler: it would wait for a lock that its own thread holds.
         if self._is_asked:
             self.stop.ask(self._drain_seconds)
 
-    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_term(self, _number: int) -> None:
         self._is_asked = True
 
 

@@ -164,22 +164,24 @@ class Reception:
             if ledger.receive(record.offset):
                 self._handlers[decision.verdict](decision, job, now)
             if joined is not None:
-                self._engine.skip(joined, "joined", is_told=False)
+                self._engine.endings.skipped(joined, "joined", is_told=False)
             return
         if not ledger.receive(record.offset):
             return
         if isinstance(decision, Skip):
-            self._engine.skip_event(
+            self._engine.endings.event_skipped(
                 task, origin, decision.event, decision.reason, decision.detail
             )
         elif decision.verdict is not Verdict.TRIGGER and self._saw_transfers:
             # The pool's record of the same upload makes the row of failed.csv.
-            self._engine.skip_event(
+            self._engine.endings.event_skipped(
                 task, origin, decision.event, "unsafe-path", decision.reason
             )
         else:
             failure = Failure(FailureClass.UNSAFE_PATH, decision.reason)
-            self._engine.refuse_event(task, origin, decision.event, failure, wall)
+            self._engine.endings.event_refused(
+                task, origin, decision.event, failure, wall
+            )
 
     def _join(self, upload: Upload) -> Job | None:
         if upload.verdict is not Verdict.TRIGGER:
@@ -192,7 +194,7 @@ class Reception:
     def _door_record(self, upload: Upload, job: Job, now: float) -> None:
         event = upload.event
         if self.net.is_joined(event.session, event.pnfsid):
-            self._engine.skip(job, "joined", is_told=False)
+            self._engine.endings.skipped(job, "joined", is_told=False)
             return
         early = self.net.wait(job, event.session, now + self._net_seconds)
         if early is not None:
@@ -210,13 +212,13 @@ class Reception:
             return
         for entry in waiting:
             dispatcher.ready_again(entry, first=True)
-        self._engine.skip(job, "joined", is_told=False)
+        self._engine.endings.skipped(job, "joined", is_told=False)
 
     def _hint(self, upload: Upload, job: Job, now: float) -> None:
         if self._hints == "ignore" or (self._hints == "auto" and self._saw_transfers):
-            self._engine.skip(job, "hint-ignored", is_told=False)
+            self._engine.endings.skipped(job, "hint-ignored", is_told=False)
         elif job.pnfsid and self._is_known(job.pnfsid):
-            self._engine.skip(job, "known", is_told=False)
+            self._engine.endings.skipped(job, "known", is_told=False)
         else:
             self._engine.offer(job)
 

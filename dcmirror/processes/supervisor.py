@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from types import FrameType
 
 from dcmirror.core.entries import State
 from dcmirror.core.holds import HoldKey, HoldKind
@@ -37,6 +36,7 @@ from dcmirror.processes.engine import Engine
 from dcmirror.processes.feeds import Feed, Hooks
 from dcmirror.processes.fleet import Fleet
 from dcmirror.processes.garbage import collect_rarely
+from dcmirror.processes.signals import Signals
 
 #: Outcomes gather this long before they are settled together (seconds).
 SETTLE_SECONDS = 0.2
@@ -77,8 +77,8 @@ class Supervisor:
         self._settle_at = float("inf")
         self._second = 0.0
         self._is_paused = False
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._previous: dict[int, object] = {}
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self._signals = Signals(numbers, self._on_signal)
 
     # -- the loop -----------------------------------------------------------------
 
@@ -105,22 +105,21 @@ class Supervisor:
             self._finish()
         finally:
             self.fleet.kill_all()
-            self._restore_handlers()
+            self._signals.close()
         if self.error is not None:
             raise self.error
         return ExitStatus.DONE
 
     def _wait(self) -> None:
-        fds: list[object] = [self._wake_r]
+        fds: list[object] = [self._signals.fd]
         if not self.is_draining:
             fds.append(self.feed.fd)
         for child in self.fleet.children():
             fds.append(child.sentinel)
             if not child.from_child.closed:
                 fds.append(child.from_child)
-        for ready in wait(fds, self._patience()):  # type: ignore[arg-type]
-            if ready == self._wake_r:
-                os.read(self._wake_r, 512)
+        if self._signals.fd in wait(fds, self._patience()):  # type: ignore[arg-type]
+            self._signals.clear()
 
     def _patience(self) -> float:
         now = self._clock()
@@ -162,14 +161,13 @@ class Supervisor:
         if isinstance(message, Report):
             self._take_report(child, message, now, wall)
         elif isinstance(message, DestinationState):
-            if message.free_bytes is not None:
-                engine.free_bytes = message.free_bytes
+            engine.space.learn(message.free_bytes, None)
             self._judge_destination(message, now)
         elif isinstance(message, SourceState):
             engine.tally.hosts.count(message.hosts)
             self._judge_source(message, now)
         elif isinstance(message, Ready):
-            self._learn_space(message)
+            engine.space.learn(message.free_bytes, message.total_bytes)
             engine.dispatcher.seat(child.number, self.fleet.streams_of(child.number))
 
     def _take_report(
@@ -180,19 +178,13 @@ class Supervisor:
             child.last_beat = now + 3600.0  # a sync may take its time; not silent yet
         if report.leaving:
             engine.dispatcher.close(child.number)
-        self._learn_space(report)
+        engine.space.learn(report.free_bytes, report.total_bytes)
         engine.story.steps(report.steps)
         for progress in report.progress:
             engine.progress[progress.task] = progress
         for result in report.results:
             child.has_worked = True
             engine.take_result(child.number, result, now, wall)
-
-    def _learn_space(self, message: Ready | Report) -> None:
-        if message.free_bytes is not None:
-            self.engine.free_bytes = message.free_bytes
-        if message.total_bytes is not None:
-            self.engine.learn_size(message.total_bytes)
 
     def _bury(self, child: Child, now: float, wall: float) -> None:
         jobs = self.engine.worker_died(child.number, now, wall)
@@ -264,7 +256,7 @@ class Supervisor:
                 return
 
     def _judge_destination(self, state: DestinationState, now: float) -> None:
-        if state.ok and self.engine.has_space():
+        if state.ok and self.engine.space.is_enough():
             self.engine.hold_desk.end(_DESTINATION, now)
 
     def _judge_source(self, state: SourceState, now: float) -> None:
@@ -357,20 +349,9 @@ class Supervisor:
 
     def listen(self) -> None:
         """From now on a signal is heard, if only once the loop runs."""
-        if self._previous:
-            return
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._previous[number] = signal.signal(number, self._on_signal)
-        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        self._signals.listen()
 
-    def _restore_handlers(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        os.close(self._wake_r)
-        os.close(self._wake_w)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int) -> None:
         """Only notes it, but for the second TERM, which means now."""
         if number == signal.SIGHUP:
             self._hup = True

@@ -327,19 +327,19 @@ def test_another_file_at_the_same_offset_is_another_job(history: History) -> Non
 
 def test_a_disk_that_is_nearly_full_holds_before_it_is_full(history: History) -> None:
     history = History(min_free=100)
-    history.engine.free_bytes = 105
+    history.engine.space.free_bytes = 105
     history.offer("a", size=10)
 
     assert history.hand_out() == []
     assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
-    assert not history.engine.has_space()
-    history.engine.free_bytes = 200
-    assert history.engine.has_space()
+    assert not history.engine.space.is_enough()
+    history.engine.space.free_bytes = 200
+    assert history.engine.space.is_enough()
 
 
 def test_what_runs_has_reserved_its_space(history: History) -> None:
     history = History(min_free=0)
-    history.engine.free_bytes = 100
+    history.engine.space.free_bytes = 100
     history.offer("a", "b", size=60)
     assert history.hand_out() == ["a"]
     history.engine.progress["a"] = Progress("a", "data", 50, 60, 0.0)
@@ -432,24 +432,24 @@ def test_a_probe_that_was_chosen_but_not_sent_is_made_again(history: History) ->
 
 def test_a_hold_for_want_of_space_ends_when_the_next_file_fits() -> None:
     history = History(min_free=1000)
-    history.engine.free_bytes = 1015
+    history.engine.space.free_bytes = 1015
     history.offer("a", size=20)
     history.hand_out()
 
     assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
-    assert not history.engine.has_space()  # 15 bytes, which is more than is missing
-    history.engine.free_bytes = 1020
-    assert history.engine.has_space()
+    assert not history.engine.space.is_enough()  # 15 bytes: more than is missing
+    history.engine.space.free_bytes = 1020
+    assert history.engine.space.is_enough()
 
 
 def test_another_min_free_is_obeyed_at_once() -> None:
     history = History(min_free=1000)
-    history.engine.free_bytes = 1000
+    history.engine.space.free_bytes = 1000
     history.offer("a")
     history.hand_out()
     history.engine.replan(dataclasses.replace(history.engine.plan, min_free=10), 1.0)
 
-    assert history.engine.has_space()
+    assert history.engine.space.is_enough()
 
 
 def test_a_pools_hold_ends_with_the_last_file_that_waits_for_it(

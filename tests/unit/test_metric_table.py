@@ -72,7 +72,7 @@ def board(tmp_path: Path) -> Board:
     history.end("damaged", ResultKind.SUPERSEDED, hosts=((DOOR, "door", 1, 0, 0),))
     history.engine.tally.take_retry("checksum-mismatch")
     history.engine.progress["running"] = Progress("running", "data", 4, 10, WALL)
-    history.engine.free_bytes = 10**12
+    history.engine.space.free_bytes = 10**12
     history.engine.holds.begin(HoldKey(HoldKind.POOL, POOL), "refused", 940.0)
     return board
 

@@ -256,7 +256,7 @@ def test_the_log_says_once_that_many_wait_for_their_first_byte(board: Board) -> 
 
 def test_space_tells_what_is_reserved(board: Board) -> None:
     history = board.history
-    history.engine.free_bytes = 1000
+    history.engine.space.free_bytes = 1000
     history.offer("a", size=100)
     history.hand_out()
     history.engine.progress["a"] = progress("a", "data", 30)

@@ -1,0 +1,74 @@
+"""The room at the destination, and how much of it the next jobs may take.
+
+The engine asks it before it hands out jobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from dcmirror.core.dispatch import Dispatcher
+from dcmirror.core.jobs import Progress
+
+#: The default of min_free is one per cent of the destination, or this if it is less.
+DEFAULT_MIN_FREE = 10 * 1024**3
+
+
+class Space:
+    """Bytes; ``free_bytes`` is what a worker saw last, None before.
+
+    ``min_free`` is what is left free: as configured, or a share of the destination.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        progress: Mapping[str, Progress],
+        min_free: int | None,
+    ) -> None:
+        self.free_bytes: int | None = None
+        self.min_free = min_free or 0
+        self._configured = min_free
+        self._dispatcher = dispatcher
+        self._progress = progress
+
+    def learn(self, free_bytes: int | None, total_bytes: int | None) -> None:
+        """What a worker saw; None where it could not see."""
+        if free_bytes is not None:
+            self.free_bytes = free_bytes
+        if total_bytes is not None and self._configured is None:
+            self.min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
+
+    def keep_free(self, min_free: int | None) -> None:
+        """Obey another setting from now on."""
+        self._configured = min_free
+        if min_free is not None:  # else the next report of a worker says it
+            self.min_free = min_free
+
+    def left(self) -> float:
+        """Bytes that new jobs may reserve; what runs has reserved its rest."""
+        if self.free_bytes is None:
+            return math.inf
+        return self.free_bytes - self.reserved_bytes() - self.min_free
+
+    def reserved_bytes(self) -> int:
+        """What the running transfers will still write, as far as it is known."""
+        reserved = 0
+        for entry in self._dispatcher.out():
+            got = self._progress.get(entry.job.task)
+            reserved += max(
+                (entry.job.size or 0) - (got.bytes_received if got else 0), 0
+            )
+        return reserved
+
+    def is_enough(self) -> bool:
+        """Whether a hold for want of space may end."""
+        return self.left() >= max(self._dispatcher.needs, 1)
+
+    def shortage(self) -> str:
+        """Why the job that is next cannot be handed out."""
+        return (
+            f"{self.free_bytes} bytes free, {self._dispatcher.short_of:.0f} more "
+            f"needed to keep {self.min_free} free ([destination] min_free)"
+        )
