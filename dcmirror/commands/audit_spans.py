@@ -50,7 +50,11 @@ _TEXTS = {
 
 @dataclass(slots=True)
 class SpanTotals:
-    """What the spans say; ``overlapped`` offsets were read more than once."""
+    """What the spans say.
+
+    ``overlapped`` offsets lie in spans of which some were read again after a reset;
+    ``kinds`` counts the others.
+    """
 
     partitions: int = 0
     offsets: int = 0
@@ -295,6 +299,8 @@ class SpanAudit:
             totals.overlapped += offsets
             return
         totals.kinds.update(span.counts)
+        if not is_consistent(span):
+            return
         rows = self._scratch.origins_in(
             span.topic, span.partition, span.first, span.last
         )

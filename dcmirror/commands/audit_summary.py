@@ -97,7 +97,7 @@ def _offsets(totals: SpanTotals) -> str:
         f"{count_text(kinds['not-ours'] + kinds['garbage'])} not ours"
     )
     if totals.overlapped:
-        text += f", {count_text(totals.overlapped)} read more than once"
+        text += f", {count_text(totals.overlapped)} in spans read again after a reset"
     return text
 
 
