@@ -5,6 +5,7 @@ The supervisor's story calls it; ``journal_table`` says what there may be in an 
 
 from __future__ import annotations
 
+from dcmirror.core.journal_audit import AuditEvents
 from dcmirror.core.journal_cleanup import CleanupEvents
 from dcmirror.core.journal_daemon import DaemonEvents
 from dcmirror.core.journal_document import Event, Writer, render
@@ -15,5 +16,7 @@ from dcmirror.core.journal_transfers import TransferEvents
 __all__ = ["ACTIONS", "FIELDS", "Event", "JournalEvents", "Writer", "render"]
 
 
-class JournalEvents(TransferEvents, DaemonEvents, CleanupEvents, ReconcileEvents):
+class JournalEvents(
+    TransferEvents, DaemonEvents, CleanupEvents, ReconcileEvents, AuditEvents
+):
     """All builders; each returns a document for ``render``."""

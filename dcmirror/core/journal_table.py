@@ -164,6 +164,15 @@ FIELDS: dict[str, tuple[str, str]] = {
         )
         for kind in DifferenceKind
     },
+    "dcmirror.audit.offsets": ("long", "Settled offsets that an audit counted."),
+    "dcmirror.audit.copies": ("long", "Copies it looked at."),
+    "dcmirror.audit.read": ("long", "Copies it read again."),
+    "dcmirror.audit.read_bytes": ("long", "Their bytes."),
+    "dcmirror.audit.sources": ("long", "Sources it asked the door for."),
+    "dcmirror.audit.books_differ": ("long", "Contradictions in the books."),
+    "dcmirror.audit.copies_differ": ("long", "Copies missing, damaged or changed."),
+    "dcmirror.audit.source_differs": ("long", "Copies that differ from the source."),
+    "dcmirror.audit.repaired": ("long", "Of all these, what the audit repaired."),
     "dcmirror.destination.free_bytes": ("long", "Free space below the mirror."),
     "dcmirror.destination.reserved_bytes": ("long", "What running transfers need."),
     "dcmirror.destination.min_free_bytes": ("long", "What is to stay free."),
@@ -396,6 +405,12 @@ ACTIONS: dict[str, Action] = {
         "Source and mirror were compared, or (event.reason) not to the end.",
         _below("dcmirror.reconcile.")
         | _group("event.", "reason", "outcome", "duration"),
+        value=Value.OUTCOME,
+        type="end",
+    ),
+    "audit-finished": _daemon(
+        "An audit ended; its level is error where something is left to do.",
+        _below("dcmirror.audit.") | _group("event.", "reason", "outcome", "duration"),
         value=Value.OUTCOME,
         type="end",
     ),
