@@ -69,16 +69,16 @@ class Changes:
         exchange.reply(204)
 
     def move(self, exchange: Exchange, path: str, *, is_kept: bool = False) -> None:
-        """Rename a file; no event tells of it."""
+        """Rename, never onto what is there; no event tells of it."""
         namespace = self._site.namespace
         try:
             target = self._site.path_of(urlsplit(exchange.header("destination")).path)
         except ValueError:
             exchange.reply(400)
             return
-        if namespace.get(path) is None:
+        if namespace.get(path) is None and not namespace.is_directory(path):
             exchange.reply(404)
-        elif namespace.get(target) is not None:
+        elif namespace.get(target) is not None or namespace.is_directory(target):
             exchange.reply(412)
         else:
             if not is_kept:

@@ -170,11 +170,16 @@ class Namespace:
             return removed
 
     def move(self, source: str, target: str) -> None:
-        """Rename a file."""
+        """Rename a file, or a directory with all that is below."""
         with self._lock:
-            version = self._files.pop(source)
+            if source in self._files:
+                self.store(target, self._files.pop(source))
+            else:
+                self.make_directory(target)
+                for child in self.children(source):
+                    self.move(child, join(target, child.rpartition("/")[2]))
+                del self._children[source]
             self._children[parent(source)].discard(source.rpartition("/")[2])
-            self.store(target, version)
 
     def _remove_below(self, path: str) -> list[tuple[str, FileVersion]]:
         version = self._files.pop(path, None)

@@ -239,6 +239,25 @@ def test_replacement_is_told_of_when_that_is_wanted(
     assert events.one("transfer")["billingPath"] == f"{folder}/file-000001.dat"
 
 
+def test_renamed_directory_takes_everything_along(make: Make) -> None:
+    fake, client = make()
+    for name in ("d/a", "d/sub/b", "taken/c"):
+        fake.upload(f"{fake.root}/{name}", b"x", publish=False)
+    fake.site.namespace.make_directory(f"{fake.root}/d/hollow")
+    onto = client.at_door(
+        "MOVE", f"{fake.root}/d", Destination=fake.url_of(f"{fake.root}/taken")
+    )
+    answer = client.at_door(
+        "MOVE", f"{fake.root}/d", Destination=fake.url_of(f"{fake.root}/new")
+    )
+
+    assert (onto.status, answer.status) == (412, 201)
+    assert names(propfind(client, fake.root)) == ["/", "/new/", "/taken/"]
+    below = ["/new/", "/new/a", "/new/hollow/", "/new/sub/"]
+    assert names(propfind(client, f"{fake.root}/new")) == below
+    assert f"{fake.root}/new/sub/b" in fake.files
+
+
 # DELETE
 
 
