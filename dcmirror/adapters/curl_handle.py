@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pycurl
@@ -13,6 +14,21 @@ from dcmirror.adapters.requests import Answer, TransferOptions
 HEADERS = ("Want-Digest: adler32",)
 _CURL_BUFFER_BYTES = 512 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+
+class LentSocket:
+    """A socket for pycurl, which duplicates the descriptor and drops the object."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        self._socket = socket.socket(family, kind, protocol)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def __del__(self) -> None:
+        self._socket.close()
 
 
 def set_common_options(handle: Any, options: TransferOptions) -> None:

@@ -6,6 +6,7 @@ that an answer of any length needs no memory.  The options are those of the tran
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import pycurl
 
-from dcmirror.adapters.curl_handle import is_connected, set_common_options
+from dcmirror.adapters.curl_handle import LentSocket, is_connected, set_common_options
 from dcmirror.adapters.proxy_file import ProxyFile
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.adapters.webdav import Headers, read_headers
@@ -34,7 +35,7 @@ class Question:
     """A request; the body of an answer with ``wanted_status`` is handed on.
 
     ``may_repeat``: it does no harm to be sent once more when a connection breaks before
-    anything was answered.
+    anything was answered; libcurl does so by itself when the connection was a kept one.
     """
 
     method: str
@@ -64,7 +65,10 @@ class CurlLine:
         self._pieces: list[bytes] = []
         self._received = 0
         self._status: int | None = None
+        self._ended: tuple[int, str] | None = None
+        self._is_sent = self._is_closed = False
         self._wanted_status = 0
+        self._socket = -1
         self._multi = pycurl.CurlMulti()
         self._handle = self._make_handle(options)
 
@@ -74,10 +78,13 @@ class CurlLine:
         handle.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         handle.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        handle.setopt(pycurl.DEBUGFUNCTION, self._on_progress)
         return handle
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, in the middle of an answer too."""
+        self._is_closed = True
         self._handle.close()
         self._multi.close()
 
@@ -95,8 +102,6 @@ class CurlLine:
         if question.may_repeat and self._should_repeat():
             self._handle.setopt(pycurl.FRESH_CONNECT, 1)
             yield from self._exchange()
-            self._handle.setopt(pycurl.FRESH_CONNECT, 0)
-            self._handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_DEFAULT)
 
     def _refresh_credential(self) -> OSError | None:
         """Connections are matched by these bytes: new ones never reuse old ones'."""
@@ -110,6 +115,10 @@ class CurlLine:
         self._wanted_status = question.wanted_status
         handle.setopt(pycurl.URL, question.url.encode("latin-1"))
         handle.setopt(pycurl.HTTPHEADER, list(question.headers))
+        handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_DEFAULT)
+        is_once = not question.may_repeat
+        handle.setopt(pycurl.VERBOSE, is_once)
+        handle.setopt(pycurl.FRESH_CONNECT, is_once and self._has_news())
         handle.setopt(pycurl.HTTPGET, 1)
         handle.unsetopt(pycurl.CUSTOMREQUEST)
         if question.method == "HEAD":
@@ -118,6 +127,17 @@ class CurlLine:
             if question.body:
                 handle.setopt(pycurl.POSTFIELDS, question.body)
             handle.setopt(pycurl.CUSTOMREQUEST, question.method)
+
+    def _has_news(self) -> bool:
+        """Whether the kept connection has something to say: it can only be its end.
+
+        libcurl itself looks no more often than once a second.
+        """
+        if self._socket < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _exchange(self) -> Iterator[bytes]:
         self._begin()
@@ -131,8 +151,10 @@ class CurlLine:
                     self._watch.restart(self._clock())
             code, message = ended
         finally:
-            self.answer = self._make_answer(code, message)
-            self._multi.remove_handle(self._handle)
+            if not self._is_closed:
+                self.answer = self._make_answer(code, message)
+                self._socket = self._handle.getinfo(pycurl.ACTIVESOCKET)
+                self._multi.remove_handle(self._handle)
 
     def _begin(self) -> None:
         self.requests += 1
@@ -140,7 +162,8 @@ class CurlLine:
         self._pieces.clear()
         self._received = 0
         self._status = None
-        self._ended: tuple[int, str] | None = None
+        self._ended = None
+        self._is_sent = False
         self._watch.begin()
 
     def _drive(self) -> tuple[int, str] | None:
@@ -162,8 +185,11 @@ class CurlLine:
         _, good, bad = self._multi.info_read()
         if bad:
             _, code, message = bad[0]
-            is_ours = code == diagnosis.CURL_WRITE
-            return (0, "") if is_ours else (code, message)
+            if code == diagnosis.CURL_WRITE:  # our own end of a body nobody wants
+                return 0, ""
+            if code == diagnosis.CURL_CONNECT and self._is_sent:
+                return diagnosis.CURL_GOT_NOTHING, "the connection broke"
+            return code, message
         return (0, "") if good else None
 
     def _complaint(self) -> tuple[int, str] | None:
@@ -188,6 +214,22 @@ class CurlLine:
             self._pieces.append(piece)
             return None
         return 0 if self._received > _IGNORED_BODY_BYTES else None
+
+    def _on_progress(self, kind: int, _: bytes) -> None:
+        """libcurl's callback for what must not be sent twice."""
+        if kind == pycurl.INFOTYPE_HEADER_OUT:
+            self._is_sent = True
+
+    def _open_socket(self, purpose: int, address: Any) -> LentSocket | int:
+        """libcurl's callback; once such a request has left, it gets no second chance.
+
+        Forbidding libcurl to use a kept connection would do too, but a handshake
+        between looking at a file and deleting it is time for somebody to replace it.
+        """
+        if self._is_sent:
+            return int(pycurl.SOCKET_BAD)
+        family, kind, protocol, _ = address
+        return LentSocket(family, kind, protocol)
 
     def _should_repeat(self) -> bool:
         """Closed while it was idle; or reset, maybe with a verdict that got lost.

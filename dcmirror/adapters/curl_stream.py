@@ -7,13 +7,17 @@ by hand: one handle is for the door, which gets the certificate, and one for poo
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pycurl
 
 from dcmirror.adapters.bodies import Body
-from dcmirror.adapters.curl_handle import HEADERS, set_common_options, take_times
+from dcmirror.adapters.curl_handle import (
+    HEADERS,
+    LentSocket,
+    set_common_options,
+    take_times,
+)
 from dcmirror.adapters.requests import Answer, Request, TransferOptions
 from dcmirror.adapters.webdav import Headers, read_headers
 from dcmirror.core import diagnosis
@@ -24,21 +28,6 @@ from dcmirror.core.policy import locality, refusal_of
 _IGNORED_BODY_BYTES = 64 * 1024
 #: What a request has beside its URL, more or less.
 _HEAD_BYTES = 80
-
-
-class _LentSocket:
-    """A socket for pycurl, which duplicates the descriptor and drops the object."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, family: int, kind: int, protocol: int) -> None:
-        self._socket = socket.socket(family, kind, protocol)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def __del__(self) -> None:
-        self._socket.close()
 
 
 class Stream:
@@ -234,7 +223,7 @@ class Stream:
         self.watch.most_bytes = most
         self.watch.data_seconds = data_seconds(request.seconds_left, most)
 
-    def _open_socket(self, purpose: int, address: Any) -> _LentSocket | int:
+    def _open_socket(self, purpose: int, address: Any) -> LentSocket | int:
         """The last word on where a redirect leads: the address itself (G9)."""
         family, kind, protocol, name = address
         ip = name[0] if isinstance(name, tuple) else ""
@@ -242,4 +231,4 @@ class Stream:
         if place and self.request and place in self.request.refused:
             self.refusal = refusal_of(place, ip)
             return int(pycurl.SOCKET_BAD)
-        return _LentSocket(family, kind, protocol)
+        return LentSocket(family, kind, protocol)
