@@ -152,10 +152,7 @@ class Apache:
     def make_directory(self, path: str) -> Path:
         """A directory that the server can delete files from."""
         target = self.data / path.lstrip("/")
-        for directory in (target, *target.parents):
-            if directory.exists():
-                break
-            directory.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         for directory in (target, *target.parents):
             if directory == self.data:
                 break
