@@ -24,6 +24,7 @@ from dcmirror.core.jobs import (
     ResultKind,
     Step,
 )
+from dcmirror.core.journal_audit import AuditCounts
 from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.journal_events import (
@@ -208,6 +209,7 @@ FULL = {
         {"reason": "deleted", "apart": True, "window": 0.004},
     ),
     "source_kept": (AT, "a/b.tar", SOURCE, Keep(Kept.REPLACED, "another pnfsid")),
+    "audit_finished": (AT, AuditCounts(9, 8, 7, 6, 5, 1, 2, 3, 2), 4.0, "done"),
     "cleanup_finished": (AT, CleanupTally(deleted=2, deleted_bytes=9), 4.0, "stopped"),
 }
 
