@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers import free_port, wait_until
+from helpers import free_port
 from servers.ladder import Unavailable
 from servers.programs import Program
 
@@ -121,21 +120,12 @@ class Apache:
     def start(self) -> Apache:
         self.program.start()
         try:
-            wait_until(self._listens, 30, what="Apache listens")
+            self.program.wait_for(self.port)
         except AssertionError as exc:
             text = self._logs()
             self.close()
             raise RuntimeError(f"no Apache on {self.url}: {text}") from exc
         return self
-
-    def _listens(self) -> bool:
-        if not self.program.is_running:
-            raise AssertionError("Apache ended")
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
 
     def _logs(self) -> str:
         error = self.root / "error.log"

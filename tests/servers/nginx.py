@@ -6,11 +6,10 @@ It refuses RFC 3820 proxies and knows no digests; user certificates serve here.
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers import free_ports, wait_until
+from helpers import free_ports
 from servers.ladder import Unavailable
 from servers.programs import Program
 
@@ -133,20 +132,11 @@ class Nginx:
     def start(self) -> Nginx:
         self.program.start()
         try:
-            wait_until(self._listens, 30, what="nginx listens")
+            self.program.wait_for(self.port)
         except AssertionError as exc:
             self.close()
             raise RuntimeError(f"no nginx on {self.url}: {self._logs()}") from exc
         return self
-
-    def _listens(self) -> bool:
-        if not self.program.is_running:
-            raise AssertionError("nginx ended")
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
 
     def _logs(self) -> str:
         error = self.root / "error.log"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from helpers import wait_until
 
 
 class Program:
@@ -27,6 +30,7 @@ class Program:
         prefix: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.name = Path(arguments[0]).name
         self.arguments = [*prefix, *_leash(user), *arguments]
         self.directory, self.log = directory, log
         self.environ = environ
@@ -47,6 +51,23 @@ class Program:
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def wait_for(self, port: int, seconds: float = 30) -> None:
+        """Wait until somebody takes connections there.
+
+        Raises:
+            AssertionError: the program ended, or nobody does in time.
+        """
+        wait_until(lambda: self._listens(port), seconds, what=f"{self.name} listens")
+
+    def _listens(self, port: int) -> bool:
+        if not self.is_running:
+            raise AssertionError(f"{self.name} ended")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
 
     @property
     def pid(self) -> int:
