@@ -120,6 +120,10 @@ class RemoteDCache:
     def move(self, source: str, target: str) -> None:
         self._process.call("move", source=source, target=target)
 
+    def set_digest(self, path: str, adler32: int | None) -> None:
+        """As ``FakeDCache.set_digest``."""
+        self._process.call("set_digest", path=path, adler32=adler32)
+
     def set_quota(self, directory: str, available: int, used: int = 0) -> None:
         self._process.call(
             "set_quota", directory=directory, available=available, used=used

@@ -104,6 +104,9 @@ class Control:
     def move(self, source: str, target: str) -> None:
         self._fake.move(source, target)
 
+    def set_digest(self, path: str, adler32: int | None) -> None:
+        self._fake.set_digest(path, adler32)
+
     def set_quota(self, directory: str, available: int, used: int = 0) -> None:
         self._fake.set_quota(directory, available, used)
 
@@ -133,6 +136,7 @@ class Control:
             "replace",
             "remove",
             "move",
+            "set_digest",
             "set_quota",
             "deletions",
             "close_connections",
