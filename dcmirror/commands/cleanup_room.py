@@ -25,6 +25,8 @@ from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.processes.patience import Patience
 from dcmirror.settings import Settings
 
+# As long as the door may be away, or refuse our credential.
+_HOLD_SECONDS = 600.0
 # For tests of the real command, whose patience is shorter than an operator's.
 _PROBE_SCALE = "DCMIRROR_TEST_PROBE_SCALE"
 
@@ -105,7 +107,13 @@ class Room:
     def patience(self) -> Patience:
         """How the door is waited for."""
         scale = float(os.environ.get(_PROBE_SCALE, 1.0))
-        return Patience(say, self.stop.now, proxy=self._proxy, scale=scale)
+        return Patience(
+            say,
+            self.stop.now,
+            proxy=self._proxy,
+            most_seconds=_HOLD_SECONDS * scale,
+            scale=scale,
+        )
 
     def story(self) -> CleanupStory:
         """Where it tells; on standard error only what an operator must see."""

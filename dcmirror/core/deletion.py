@@ -19,13 +19,15 @@ class Result(StrEnum):
 
     DELETED = "deleted"  # the door deleted it, and does not show it any more
     GONE = "already-gone"  # it was not there: somebody else removed it
+    # An interrupted run deleted it, or somebody overwrote it: another file is there.
+    DELETED_OR_REPLACED = "deleted-or-replaced"
     NOT_DELETED = "not-deleted"  # it is where it was; `error` says why
     REPLACED = "replaced"  # another file has its place: that one was not touched
     KEPT = "kept-by-door"  # the door said that it deleted it, and still shows it
 
 
 #: After these the source is no longer there.
-ENDS = frozenset({Result.DELETED, Result.GONE})
+ENDS = frozenset({Result.DELETED, Result.GONE, Result.DELETED_OR_REPLACED})
 
 
 class Kept(StrEnum):

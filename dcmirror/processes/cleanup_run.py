@@ -203,7 +203,7 @@ class CleanupRun:
             return
         tally = self.tally
         self._futile = 0
-        if outcome.result is Result.GONE:
+        if outcome.result is not Result.DELETED:
             tally.already_gone += 1
         else:
             tally.deleted += 1

@@ -51,8 +51,9 @@ def resolve(
     differs = source_differs(begun.source, here)
     if differs is None:
         return _late(Outcome(Result.NOT_DELETED, _interrupted("it is where it was")))
-    other = differs.why in (Kept.REPLACED, Kept.DIRECTORY)
-    return _late(Outcome(Result.REPLACED if other else Result.NOT_DELETED, differs))
+    if differs.why in (Kept.REPLACED, Kept.DIRECTORY):
+        return _late(Outcome(Result.DELETED_OR_REPLACED))
+    return _late(Outcome(Result.NOT_DELETED, differs))
 
 
 def _look(door: Door, begun: Begun) -> tuple[Entry | None, Entry | None]:

@@ -1,0 +1,189 @@
+"""``dcmirror cleanup`` as cron runs it: only what is proved goes, whatever is killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+from deployment import Deployment, Running
+
+from copies import RAW, copy_here
+from dcmirror.core.paths import is_isolated_name
+from dcmirror.testing.fake_dcache import FakeDCache
+from dcmirror.testing.pki import Pki
+from helpers import wait_until
+
+NOBODY = "127.0.0.1:9"  # cleanup asks no broker
+KILLS = 20
+
+
+@pytest.fixture
+def source(pki: Pki) -> Iterator[FakeDCache]:
+    """A fake dCache that tells nobody."""
+    with FakeDCache(pki) as running:
+        yield running
+
+
+@pytest.fixture
+def site(deploy: Callable[..., Deployment], source: FakeDCache) -> Deployment:
+    """A dcmirror that may delete at once."""
+    made = deploy(
+        NOBODY,
+        source.door_url,
+        cleanup={
+            "allowed": True,
+            "max_fraction": 1.0,
+            "requests_per_second": 2000.0,
+        },
+    )
+    made.variables["DCMIRROR_TEST_PROBE_SCALE"] = "0.02"
+    return made
+
+
+def copies(site: Deployment, source: FakeDCache, count: int) -> None:
+    """Proved copies of new files."""
+    paths = [f"{RAW}/d{number % 7}/f{number}" for number in range(count)]
+    for number, path in enumerate(paths):
+        source.upload(path, size=100, seed=number)
+    copy_here(site.mirror, site.state / "catalogue.db", source, paths)
+
+
+def proved(site: Deployment) -> dict[str, int]:
+    """pnfsid and Adler-32 of every copy that is still right."""
+    return dict(site.query("SELECT pnfsid, adler32 FROM copies"))
+
+
+def only_what_was_proved_is_gone(site: Deployment, source: FakeDCache) -> None:
+    """From the door's own record."""
+    known = proved(site)
+    strangers = [d for d in source.deletions if known.get(d.pnfsid) != d.adler32]
+
+    assert strangers == []
+    assert len({d.pnfsid for d in source.deletions}) == len(source.deletions)
+
+
+def isolated(source: FakeDCache) -> list[str]:
+    """What is set apart at the source now."""
+    return [p for p in source.files if is_isolated_name(p.rpartition("/")[2])]
+
+
+def test_twenty_kills_and_an_adversary_cost_no_file_that_was_not_proved(
+    site: Deployment, source: FakeDCache
+) -> None:
+    """Killed after a random number of requests, each time; one file in ten is replaced
+    as it is set apart, and one in ten written anew while it is being deleted.
+    """
+    copies(site, source, 300)
+    dice = random.Random(4711)
+    replaced = {p for p in source.files if p.endswith("7")}
+    source.faults.add("replace", "*7", methods="MOVE")
+    rewritten: set[str] = set()
+
+    def write_anew(path: str) -> None:
+        gone = next((p for p in olds if p not in source.files), None)
+        if gone is not None and gone not in rewritten:
+            rewritten.add(gone)
+            source.upload(gone, b"the next night's data")
+
+    olds = sorted(p for p in source.files if p.endswith("3"))
+    source.site.watchers["DELETE"] = write_anew
+    for _ in range(KILLS):
+        running = Running(site, "cleanup", "-q")
+        until = len(source.requests.all()) + dice.randrange(1, 70)
+        wait_until(
+            lambda: (
+                len(source.requests.all()) >= until
+                or running.process.poll() is not None
+            ),
+            30,
+        )
+        running.kill()
+    del source.site.watchers["DELETE"]
+    for _ in range(2):  # the last one finds nothing left over
+        site.run("cleanup", "-q")
+
+    only_what_was_proved_is_gone(site, source)
+    assert isolated(source) == []
+    assert set(source.files) == replaced | rewritten
+    known = proved(site)
+    assert not [p for p, v in source.files.items() if v.pnfsid in known]
+    assert site.query("SELECT * FROM deletions WHERE ended_at IS NULL") == []
+    told = site.query("SELECT pnfsid FROM deletions WHERE result LIKE 'deleted%'")
+    assert {row[0] for row in told} >= {d.pnfsid for d in source.deletions}
+    sure = site.query("SELECT pnfsid FROM deletions WHERE result = 'deleted'")
+    assert {row[0] for row in sure} <= {d.pnfsid for d in source.deletions}
+
+
+def test_term_ends_it_after_the_deletions_in_hand(
+    site: Deployment, source: FakeDCache
+) -> None:
+    copies(site, source, 200)
+    source.faults.add("stall", "*", seconds=0.05, methods="DELETE")
+    running = Running(site, "cleanup")
+    wait_until(lambda: len(source.deletions) > 5, 30)
+    running.signal(signal.SIGTERM)
+
+    assert running.process.wait(30) == 128 + signal.SIGTERM
+    assert 5 < len(source.deletions) < 200
+    assert isolated(source) == []
+    assert site.query("SELECT * FROM deletions WHERE ended_at IS NULL") == []
+    only_what_was_proved_is_gone(site, source)
+
+
+def test_a_second_cleanup_is_told_who_runs(
+    site: Deployment, source: FakeDCache
+) -> None:
+    copies(site, source, 20)
+    source.faults.add("stall", "*", seconds=1.0, methods="DELETE")
+    running = Running(site, "cleanup")
+    wait_until(lambda: source.requests.of("DELETE"), 30)
+    second = site.run("cleanup")
+
+    assert second.returncode == 10
+    assert f"pid {running.pid}" in second.stderr
+    assert running.process.wait(60) == 0
+
+
+def test_in_cron_the_first_run_refuses_and_says_what_to_do(
+    site: Deployment, source: FakeDCache
+) -> None:
+    """No terminal, hardly any environment."""
+    site.tables["cleanup"]["allowed"] = False
+    site.write()
+    copies(site, source, 3)
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            site.command("cleanup", "--config", str(site.config), *args),
+            env={"PATH": "/usr/bin:/bin", "HOME": str(site.home)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    first = run("-q")
+    assert first.returncode == 21
+    assert "cleanup --dry-run" in first.stderr
+    assert len(source.files) == 3
+    assert run("--dry-run").returncode == 0
+    last = run("-q")
+    assert (last.returncode, last.stdout, last.stderr) == (0, "", "")
+    assert source.files == {}
+
+
+def test_a_door_that_is_away_ends_it_with_its_own_status(
+    site: Deployment, source: FakeDCache
+) -> None:
+    copies(site, source, 3)
+    source.stop()
+    site.variables["DCMIRROR_TEST_PROBE_SCALE"] = "0.002"
+    done = site.run("cleanup")
+
+    assert done.returncode == 14, done.stderr
+    assert len(done.stderr.splitlines()) < 6
+    assert "Traceback" not in done.stderr
