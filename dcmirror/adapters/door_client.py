@@ -216,6 +216,16 @@ class DoorClient:
         """
         return self._change("DELETE", path, f"{self._file_url(path)}/")
 
+    def move_directory(self, source: str, target: str) -> DeleteAnswer:
+        """Rename a directory, never onto what is there.  Raises as ``move``."""
+        url = f"{self._file_url(target)}/"
+        headers = (f"Destination: {url}", "Overwrite: F")
+        return self._change("MOVE", source, f"{self._file_url(source)}/", headers)
+
+    def make_directory(self, path: str) -> DeleteAnswer:
+        """Make one directory.  Raises as ``move``."""
+        return self._change("MKCOL", path, f"{self._file_url(path)}/")
+
     def _file_url(self, path: str) -> str:
         """The URL of what is to be changed: never the folder itself."""
         names = (self._paths.relative(path) or "").split("/")
