@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook
+from dcmirror.adapters.catalogue_pruned import PrunedBook
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands import cleanup_show as show
@@ -18,8 +19,9 @@ from dcmirror.commands.report import Form
 from dcmirror.core.cleanup_plan import Census
 from dcmirror.core.deletion import ENDS
 from dcmirror.core.journal_cleanup import CleanupTally
-from dcmirror.errors import ExitStatus
+from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.cleanup_crew import Crew
+from dcmirror.processes.cleanup_pruning import DirectoryPruner
 from dcmirror.processes.cleanup_run import CleanupRun
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.settings import Settings
@@ -52,6 +54,10 @@ def cleanup(options: CleanupOptions) -> ExitStatus | int:
         DirectoryError: the mirror or the state directory is not there.
         BooksError: the catalogue cannot be read or written.
     """
+    if options.prune_empty and options.settings.cleanup.isolate == "never":
+        raise ConfigError(
+            '--prune-empty needs renames, and [cleanup] isolate = "never" forbids them'
+        )
     state = prepare(resolve(options.settings, options.instance))
     if options.undo_list:
         return _undo_list(options, state)
@@ -130,7 +136,7 @@ class _Cleanup:
     # -- the real thing -----------------------------------------------------------
 
     def _real(self, book: DeletionBook, swept: CleanupTally) -> ExitStatus | int:
-        story = self._room.story()
+        options, story = self._options, self._room.story()
         try:
             with Crew(self._room.means()) as crew:
                 run = self._make_run(book, crew, story)
@@ -141,8 +147,9 @@ class _Cleanup:
                 ended = ended or run.run(planning.copies(), planning.chooser())
                 if run.was_late:
                     run.resolve()
+                troubles = self._prune(run, crew) if options.prune_empty else []
                 run.tally.requests = crew.requests
-            return self._conclude(run, story, ended)
+            return self._conclude(run, story, ended, troubles)
         finally:
             story.close()
 
@@ -171,20 +178,36 @@ class _Cleanup:
         fact.remember()
         return ""
 
+    def _prune(self, run: CleanupRun, crew: Crew) -> list[str]:
+        """Remove directories that are empty now; what went wrong."""
+        room = self._room
+        book = PrunedBook(self._state.catalogue)
+        try:
+            pruner = DirectoryPruner(
+                book, crew.client, room.patience(), room.path_map.root, room.stop.soon
+            )
+            pruner.resolve()
+            pruner.run()
+        finally:
+            book.close()
+        run.tally.directories = pruner.removed
+        return pruner.troubles
+
     def _conclude(
-        self, run: CleanupRun, story: CleanupStory, ended: str
+        self, run: CleanupRun, story: CleanupStory, ended: str, troubles: list[str]
     ) -> ExitStatus | int:
         seconds, tally = time.monotonic() - self._started, run.tally
         story.finished(tally, seconds, ended)
-        is_well = not tally.kept and not ended
+        is_well = not tally.kept and not ended and not troubles
         if self._options.form is Form.JSON:
             document = show.tally_document(tally, run.examples, ended, seconds)
             print(show.json_text(document))
         if not is_well or self._options.verbosity >= 0:
             for line in show.tally_lines(tally, run.examples, seconds):
                 say(line)
-        if ended:
-            say(ended)
+        for text in [*troubles, ended]:
+            if text:
+                say(text)
         if self._room.signal is not None:
             return SIGNALLED + self._room.signal
         return ExitStatus.DONE if is_well else ExitStatus.SOURCES_REMAIN

@@ -45,6 +45,7 @@ class Kept(StrEnum):
     FORBIDDEN = "forbidden"
     LOCKED = "locked"
     NO_RENAME = "no-rename"
+    ODD_NAME = "odd-name"
     BY_DOOR = "kept-by-door"
     DOOR = "door-trouble"
     LEFT_APART = "left-apart"

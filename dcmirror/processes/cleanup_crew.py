@@ -93,6 +93,11 @@ class Crew:
         """How many were sent to the door."""
         return sum(own.client.requests for own in self._owns)
 
+    @property
+    def client(self) -> DoorClient:
+        """The calling thread's own."""
+        return self._own().client
+
     def each(self, work: Callable[[_A], _T], items: Iterable[_A]) -> Iterator[_T]:
         """The work's results in the order of the items."""
         return self._pool.map(work, items)

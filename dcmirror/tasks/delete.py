@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote
 
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.door_errors import DoorError
@@ -30,6 +31,8 @@ _NOT_FOUND = frozenset({404, 410})
 _FORBIDDEN, _EXISTS, _LOCKED = 403, 412, 423
 #: What a server says that cannot rename, or does not let us.
 _CANNOT_RENAME = frozenset({_FORBIDDEN, 405, 501})
+#: It cannot be set apart; whether it may be deleted as it is, is a setting.
+_NO_RENAMES = frozenset({Kept.NO_RENAME, Kept.ODD_NAME})
 #: No connection, or none that our certificate was good for.
 _NEVER_SENT = frozenset({FailureClass.HOST, FailureClass.CREDENTIAL})
 #: Somebody between us and the door gave up; the door may not have.
@@ -183,7 +186,7 @@ class Deletion:
         ended = self._patient.call(self._set_apart, isolated)
         if ended is None:
             return self._ask_finish(isolated)
-        if self._may_stay and ended.keep and ended.keep.why is Kept.NO_RENAME:
+        if self._may_stay and ended.keep and ended.keep.why in _NO_RENAMES:
             self._isolated = None
             return self._ask_in_place()
         return ended
@@ -213,6 +216,10 @@ class Deletion:
         return _kept(differs) if differs is not None else self._rename(isolated)
 
     def _rename(self, isolated: str) -> Outcome | None:
+        is_plain = _is_plain(isolated) and _is_plain(self._copy.path)
+        if not is_plain and not self._copy.pnfsid:
+            text = "the name needs escapes, which this door may not undo in a rename"
+            return _kept(Keep(Kept.ODD_NAME, text))
         self._moves += 1
         answer = self._send(self._door.move, self._copy.path, isolated)
         if answer.status in _DONE:
@@ -313,6 +320,16 @@ class Deletion:
             self._late_move = True
         else:
             self._late_delete = self._isolated is None
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a URL holds the path as it is.
+
+    XRootD (5.5) takes the target of a rename as it stands in the header, escapes and
+    all, and makes the directories that it names.  Who shows pnfsids is dCache, which
+    reads it right.
+    """
+    return quote(path, safe="/", errors="replace") == path
 
 
 def _kept(keep: Keep) -> Outcome:

@@ -737,3 +737,89 @@ def test_old_parts_are_swept_without_asking_the_source(site: Site) -> None:
     assert young.exists()
     assert foreign.exists()
     assert site.source.requests.all() == []
+
+
+# -- empty directories --------------------------------------------------------------
+
+
+def directories(site: Site) -> set[str]:
+    """Directories below the folder."""
+    found, waiting = set(), [RAW]
+    while waiting:
+        for path in site.source.site.namespace.children(waiting.pop()):
+            if site.source.site.namespace.is_directory(path):
+                found.add(path.removeprefix(RAW + "/"))
+                waiting.append(path)
+    return found
+
+
+def test_directories_that_it_emptied_go_only_when_asked(site: Site) -> None:
+    site.copies("a/b/c/x", "a/y", "full/z", "full/kept", "top")
+    site.set(exclude=("full/kept",))
+    site.source.site.namespace.make_directory(f"{RAW}/never-ours")
+    assert site.run() == 0
+    assert {"a", "a/b", "a/b/c", "full", "never-ours"} == directories(site)
+
+    assert site.run(prune_empty=True) == 0
+    assert directories(site) == {"full", "never-ours"}
+    assert site.left() == {"full/kept"}
+    assert len(site.query("SELECT * FROM pruned WHERE result = 'removed'")) == 3
+
+
+def test_the_folder_itself_is_never_removed(site: Site) -> None:
+    site.copies("x")
+
+    assert site.run(prune_empty=True) == 0
+    assert site.source.site.namespace.is_directory(RAW)
+
+
+@pytest.mark.parametrize("method", ["MOVE", "MKCOL"])
+def test_what_is_written_into_a_directory_meanwhile_is_kept(
+    site: Site, method: str
+) -> None:
+    site.copies("sub/x")
+    site.run()
+
+    def write(path: str) -> None:
+        where = path if method == "MOVE" else path.rpartition("/")[0]
+        site.source.upload(f"{where}/late", b"precious")
+
+    with site.source.before(method, write):
+        site.run(prune_empty=True)
+    assert site.left() == {"sub/late"}
+    assert site.source.deletions[1:] == []
+    assert directories(site) == {"sub"}
+
+
+def test_a_listing_that_is_wrongly_empty_removes_nothing(site: Site) -> None:
+    """So dCache lists what it cannot read in time; its DELETE would take all."""
+    site.copies("sub/x", "sub/kept")
+    site.set(exclude=("sub/kept",))
+    site.source.faults.add("listing-empty", f"{RAW}/*")
+    site.run(prune_empty=True)
+
+    assert site.left() == {"sub/kept"}
+    assert [d.path.rpartition("/")[2] for d in site.source.deletions] != ["kept"]
+    assert len(site.source.deletions) == 1
+
+
+@pytest.mark.parametrize("method", ["MOVE", "MKCOL", "DELETE"])
+def test_a_directory_whose_answer_is_lost_is_seen_to_later(
+    site: Site, method: str
+) -> None:
+    site.copies("sub/x")
+    site.run()
+    site.source.faults.add("lose-answer", "*", times=1, methods=method)
+    assert site.run(prune_empty=True) == 21
+
+    site.source.faults.clear()
+    site.run(prune_empty=True)
+    assert not any(is_isolated_name(name) for name in directories(site))
+    assert site.query("SELECT * FROM pruned WHERE ended_at IS NULL") == []
+
+
+def test_pruning_without_renames_is_refused(site: Site) -> None:
+    site.set(isolate="never")
+
+    with pytest.raises(ConfigError, match="prune-empty"):
+        site.run(prune_empty=True)

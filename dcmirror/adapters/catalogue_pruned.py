@@ -1,0 +1,69 @@
+"""What the catalogue knows of source directories that cleanup removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dcmirror.adapters.catalogue import Catalogue
+
+_SEEN = "cleanup.pruned_up_to"
+_PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class PruneIntent:
+    """A directory that was to be removed, and what it was to be renamed to."""
+
+    number: int
+    path: str
+    isolated: str
+
+
+class PrunedBook(Catalogue):
+    """The catalogue as pruning uses it.  Every method may raise BooksError."""
+
+    def emptied(self) -> tuple[set[str], int]:
+        """Directories that sources were deleted from since the last ``seen_up_to``."""
+        number, found = int(self.fact(_SEEN) or 0), set()
+        while True:
+            with self._reading() as database:
+                rows = database.execute(
+                    "SELECT rowid, path FROM deletions WHERE rowid > ? "
+                    "AND result = 'deleted' ORDER BY rowid LIMIT ?",
+                    (number, _PAGE),
+                ).fetchall()
+            found |= {path.rpartition("/")[0] for _, path in rows}
+            number = rows[-1][0] if rows else number
+            if len(rows) < _PAGE:
+                return found, number
+
+    def seen_up_to(self, number: int) -> None:
+        """All that ``emptied`` found up to this number was looked at."""
+        self.remember(_SEEN, str(number))
+
+    def intend(self, path: str, isolated: str, at: float) -> PruneIntent:
+        """Make an intent durable."""
+        with self._writing() as database:
+            number = database.execute(
+                "INSERT INTO pruned (path, isolated, intended_at) VALUES (?, ?, ?)",
+                (path, isolated, at),
+            ).lastrowid
+        assert number is not None
+        return PruneIntent(number, path, isolated)
+
+    def conclude(self, intent: PruneIntent, result: str, error: str, at: float) -> None:
+        """Make a result durable."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE pruned SET ended_at = ?, result = ?, error = ? WHERE rowid = ?",
+                (at, result, error or None, intent.number),
+            )
+
+    def unfinished(self) -> Iterator[PruneIntent]:
+        """Intents without a result."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT rowid, path, isolated FROM pruned WHERE ended_at IS NULL"
+            ).fetchall()
+        return (PruneIntent(*row) for row in rows)

@@ -1,0 +1,152 @@
+"""Removes one empty directory at the source.
+
+A DELETE of a directory takes all that is in it, and a listing that shows nothing may be
+one that failed: dCache lists what it cannot read in time as empty.  So the directory is
+renamed first, to a name that nobody writes below; a directory that we make in it must
+show in its listing, alone; only then it goes, and else it gets its name back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+
+from dcmirror.core.door_errors import DoorError
+from dcmirror.core.listing import Entry
+from dcmirror.core.paths import isolated_name
+from dcmirror.tasks.delete import Answer, Patient
+
+_DONE = range(200, 300)
+_GONE = frozenset({404, 410})
+
+
+class Pruned(StrEnum):
+    """What became of a directory; the words of ``pruned.result``."""
+
+    REMOVED = "removed"
+    GONE = "already-gone"
+    NOT_EMPTY = "not-empty"
+    REFUSED = "refused"
+
+
+class DirectoryDoor(Protocol):
+    """What is asked of a door; each may raise DoorError."""
+
+    def list(self, directory: str) -> Iterator[Entry]:
+        """What is in it."""
+
+    def move_directory(self, source: str, target: str) -> Answer:
+        """Rename; what has the target's name already stays."""
+
+    def make_directory(self, path: str) -> Answer:
+        """Make one."""
+
+    def delete_directory(self, path: str) -> Answer:
+        """Delete one, with what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``result`` None: not known yet; the next run looks again."""
+
+    result: Pruned | None
+    text: str = ""
+
+
+class Pruning:
+    """One directory, and the path that it gets first."""
+
+    def __init__(
+        self, door: DirectoryDoor, patient: Patient, path: str, isolated: str
+    ) -> None:
+        self._door = door
+        self._patient = patient
+        self._path = path
+        self._isolated = isolated
+        self._witness = f"{isolated}/{isolated_name(isolated)}"
+
+    def looks_empty(self) -> Pruned | None:
+        """Why there is nothing to do; None if the listing shows nothing.
+
+        Raises:
+            DoorError: it cannot be listed.
+        """
+        names = self._patient.call(self._names, self._path)
+        if names is None:
+            return Pruned.GONE
+        return Pruned.NOT_EMPTY if names else None
+
+    def run(self) -> Verdict:
+        """Remove it, or leave it as it was.  The intent is durable."""
+        try:
+            answer = self._door.move_directory(self._path, self._isolated)
+        except DoorError as error:
+            return Verdict(None, str(error))
+        if answer.status in _GONE:
+            return Verdict(Pruned.GONE)
+        if answer.status not in _DONE:
+            return Verdict(Pruned.REFUSED, f"MOVE: {_said(answer)}")
+        return self.resume()
+
+    def resume(self) -> Verdict:
+        """Go on with one that has its other name already."""
+        try:
+            names = self._names(self._isolated)
+            if names is None:
+                return Verdict(None, f"renamed to {self._isolated} and not found there")
+            if not names and self._is_proved_empty():
+                return self._remove()
+            return self._put_back("it is not empty, or that cannot be proved")
+        except DoorError as error:
+            return Verdict(None, str(error))
+
+    def resolve(self) -> Verdict:
+        """What became of one that an earlier run began with."""
+        try:
+            apart, here = self._names(self._isolated), self._names(self._path)
+            if apart is None:
+                return Verdict(Pruned.REMOVED if here is None else Pruned.NOT_EMPTY)
+            if here is None:
+                return self._put_back("an earlier run was interrupted")
+            self._door.delete_directory(self._witness)
+            return self.resume()
+        except DoorError as error:
+            return Verdict(None, str(error))
+
+    def _is_proved_empty(self) -> bool:
+        if self._door.make_directory(self._witness).status not in _DONE:
+            return False
+        names = self._names(self._isolated)
+        removed = self._door.delete_directory(self._witness).status in _DONE
+        return removed and names == [self._witness]
+
+    def _remove(self) -> Verdict:
+        answer = self._door.delete_directory(self._isolated)
+        if self._names(self._isolated) is None:
+            return Verdict(Pruned.REMOVED)
+        return self._put_back(f"DELETE: {_said(answer)}")
+
+    def _put_back(self, why: str) -> Verdict:
+        self._door.delete_directory(self._witness)
+        answer = self._door.move_directory(self._isolated, self._path)
+        if answer.status in _DONE:
+            return Verdict(Pruned.NOT_EMPTY, why)
+        text = f"{why}; it is left as {self._isolated}: MOVE: {_said(answer)}"
+        return Verdict(None, text)
+
+    def _names(self, directory: str) -> list[str] | None:
+        """The first names in it, none only if the whole listing has none."""
+        try:
+            found = self._door.list(directory)
+            return [entry.path for entry in islice(found, 3)]
+        except DoorError as error:
+            if error.http_status in _GONE:
+                return None
+            raise
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.status} {answer.reason}".rstrip()
