@@ -1,4 +1,4 @@
-"""The one user of KafkaConsumer: what it can do for us, and its errors sorted.
+"""The one user of KafkaConsumer: what it can do for us.
 
 The intake thread of the supervisor runs it; the rebalance listener runs on
 kafka-python's own thread, always inside a ``poll`` or ``close`` of ours.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import kafka
-from kafka import errors as kafka_errors
+from kafka import errors as foreign
 from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
 from dcmirror.adapters.kafka_client import (
@@ -20,42 +20,14 @@ from dcmirror.adapters.kafka_client import (
     consumer_settings,
     probe_broker,
 )
+from dcmirror.adapters.kafka_errors import (
+    OffsetsGone,
+    SourceBroken,
+    SourceFatal,
+    SourceUnreachable,
+    sorted_error,
+)
 from dcmirror.settings import Kafka
-
-
-class SourceError(Exception):
-    """Base of what goes wrong with the consumer; says what and, where known, why."""
-
-
-class SourceUnreachable(SourceError):
-    """No broker answers; no consumer was made."""
-
-
-class SourceTrouble(SourceError):
-    """The broker is away or slow; the consumer recovers by itself."""
-
-
-class SourceBroken(SourceError):
-    """The consumer is of no further use; another one may do."""
-
-
-class SourceFatal(SourceError):
-    """Trying again cannot help: configuration, authorization, or fenced."""
-
-
-class CommitRefused(SourceError):
-    """The group is rebalancing or has dropped us; polling on sets it right."""
-
-
-class OffsetsGone(SourceError):
-    """The position is outside of the log.
-
-    ``positions`` maps partitions to where reading can go on, None for the oldest.
-    """
-
-    def __init__(self, positions: dict[int, int | None]) -> None:
-        super().__init__(f"offsets out of range: {positions}")
-        self.positions = positions
 
 
 class RebalanceEvents(Protocol):
@@ -71,49 +43,6 @@ class RebalanceEvents(Protocol):
         self, partitions: Collection[int], lost: bool, committed: Mapping[int, int]
     ) -> None:
         """These are ours no longer; ``committed`` is what the broker took of them."""
-
-
-_FATAL = {
-    kafka_errors.TopicAuthorizationFailedError: (
-        "not allowed to read topic {topic!r}: Read and Describe on it are needed"
-    ),
-    kafka_errors.GroupAuthorizationFailedError: (
-        "not allowed to use consumer group {group!r}: Read on it is needed"
-    ),
-    kafka_errors.FencedInstanceIdError: (
-        "another instance has joined with the same group_instance_id: "
-        "each needs one of its own"
-    ),
-    kafka_errors.InconsistentGroupProtocolError: (
-        "the members of consumer group {group!r} use another way of assigning "
-        "partitions: stop them, or take a group of our own"
-    ),
-    kafka_errors.UnsupportedCodecError: (
-        "topic {topic!r} holds records whose compression is not installed here: {error}"
-    ),
-}
-
-_FATAL_AS_TOLD = (
-    kafka_errors.AuthorizationError,
-    kafka_errors.KafkaConfigurationError,
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
-    kafka_errors.IllegalSaslStateError,
-    kafka_errors.UnsupportedVersionError,
-    kafka_errors.InvalidSessionTimeoutError,
-    kafka_errors.InvalidGroupIdError,
-    kafka_errors.InvalidTopicError,
-    kafka_errors.GroupMaxSizeReachedError,
-    kafka_errors.OffsetMetadataTooLargeError,
-    kafka_errors.InvalidCommitOffsetSizeError,
-)
-
-_REBALANCING = (
-    kafka_errors.CommitFailedError,
-    kafka_errors.RebalanceInProgressError,
-    kafka_errors.IllegalGenerationError,
-    kafka_errors.UnknownMemberIdError,
-)
 
 
 class KafkaSource:
@@ -136,9 +65,9 @@ class KafkaSource:
         began = time.monotonic()
         try:
             self._consumer = consumer_class(**consumer_settings(settings, client_id))
-        except kafka_errors.KafkaError as exc:
+        except foreign.KafkaError as exc:
             reason = self.connection_reason(began)
-            raise self._sorted(exc, reason) from exc
+            raise sorted_error(exc, settings, reason) from exc
         except (OSError, ValueError, TypeError, AssertionError) as exc:
             raise SourceFatal(f"[kafka.client]: {exc}") from exc
         listener = _Listener(self._consumer, settings.topic, events)
@@ -159,14 +88,14 @@ class KafkaSource:
         self._insist_on_rejoining()
         try:
             found = self._consumer.poll(timeout_ms=seconds * 1000)
-        except kafka_errors.NoOffsetForPartitionError:
+        except foreign.NoOffsetForPartitionError:
             return {}  # a new partition: the owner seeks
-        except kafka_errors.OffsetOutOfRangeError as exc:
+        except foreign.OffsetOutOfRangeError as exc:
             raise OffsetsGone({tp.partition: None for tp in exc.args[0]}) from exc
-        except kafka_errors.LogTruncationError as exc:
+        except foreign.LogTruncationError as exc:
             raise OffsetsGone(_divergence(exc.divergent_offsets)) from exc
-        except kafka_errors.KafkaError as exc:
-            raise self._sorted(exc) from exc
+        except foreign.KafkaError as exc:
+            raise sorted_error(exc, self._settings) from exc
         # whatever a record that cannot be decoded raises, the next poll never returns
         except Exception as exc:
             raise SourceBroken(f"{type(exc).__name__}: {exc}") from exc
@@ -252,8 +181,8 @@ class KafkaSource:
         """Leave the group; tells the listener, which commits a last time."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=seconds * 1000)
-        except kafka_errors.KafkaError as exc:
-            raise self._sorted(exc) from exc
+        except foreign.KafkaError as exc:
+            raise sorted_error(exc, self._settings) from exc
 
     def _bound(
         self, ask: Callable[..., Mapping[Any, int]], partition: int, seconds: float
@@ -264,30 +193,11 @@ class KafkaSource:
     def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return call(*args, **kwargs)
-        except kafka_errors.KafkaError as exc:
-            raise self._sorted(exc) from exc
+        except foreign.KafkaError as exc:
+            raise sorted_error(exc, self._settings) from exc
 
     def _tp(self, partition: int) -> TopicPartition:
         return TopicPartition(self._settings.topic, partition)
-
-    def _sorted(self, exc: Exception, reason: str = "") -> SourceError:
-        """The error of ours that says what can be done about ``exc``."""
-        cause = exc.args[0] if exc.args else None
-        for fatal, text in _FATAL.items():
-            if isinstance(exc, fatal) or isinstance(cause, fatal):
-                return SourceFatal(self._filled(text, exc))
-        if isinstance(exc, _FATAL_AS_TOLD):
-            return SourceFatal(_told(exc))
-        if isinstance(exc, _REBALANCING):
-            return CommitRefused(_told(exc))
-        text = f"{_told(exc)} ({reason})" if reason else _told(exc)
-        return SourceTrouble(text) if _is_retriable(exc) else SourceBroken(text)
-
-    def _filled(self, text: str, exc: Exception) -> str:
-        settings = self._settings
-        return text.format(
-            topic=settings.topic, group=settings.consumergroup, error=_told(exc)
-        )
 
 
 def connect(
@@ -343,7 +253,7 @@ class _Listener(kafka.AsyncConsumerRebalanceListener):  # type: ignore[misc]
             return False
         try:
             await self._consumer.commit_async(_offsets(self._topic, offsets))
-        except kafka_errors.KafkaError:
+        except foreign.KafkaError:
             return False  # the next owner repeats the work, and finds the copies there
         return True
 
@@ -364,14 +274,6 @@ def _divergence(offsets: Mapping[Any, Any]) -> dict[int, int | None]:
         tp.partition: None if where is None else where.offset
         for tp, where in offsets.items()
     }
-
-
-def _is_retriable(exc: Exception) -> bool:
-    return bool(getattr(exc, "retriable", False))
-
-
-def _told(exc: Exception) -> str:
-    return str(exc).removesuffix(": None") or type(exc).__name__
 
 
 def _heartbeat_metric(metrics: Mapping[Any, Any]) -> Any:

@@ -75,8 +75,7 @@ class Epochs:
                 continue
             epoch = held.epoch
             tagged += [
-                Record(partition, got.offset, epoch, got.timestamp, got.value)
-                for got in records
+                Record(partition, got.offset, epoch, got.value) for got in records
             ]
             held.next = records[-1].offset + 1
         return tuple(tagged)

@@ -15,7 +15,6 @@ class Record(NamedTuple):
     partition: int
     offset: int
     epoch: int
-    timestamp_ms: int
     value: bytes | None
 
 

@@ -8,57 +8,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from queue import Queue
 
-from dcmirror.adapters.kafka_source import (
-    KafkaSource,
-    RebalanceEvents,
+from dcmirror.adapters.kafka_errors import (
     SourceBroken,
     SourceFatal,
     SourceTrouble,
     SourceUnreachable,
-    connect,
 )
+from dcmirror.adapters.kafka_source import KafkaSource, RebalanceEvents, connect
 from dcmirror.core.epochs import Epochs
 from dcmirror.core.records import (
-    Acknowledged,
-    Assigned,
     Batch,
     Closed,
-    Connected,
     Fatal,
-    IntakeTrouble,
     Notice,
-    OffsetsLost,
-    Record,
-    Revoked,
 )
 from dcmirror.errors import ConfigError
 from dcmirror.processes.intake_outlet import Outlet, Troubles, Wishes
-from dcmirror.processes.intake_reader import Pace, Reader, Rebalancing
+from dcmirror.processes.intake_reader import Reader, Rebalancing
+from dcmirror.processes.intake_timing import Timing
 from dcmirror.settings import Settings
-
-__all__ = [
-    "Acknowledged",
-    "Assigned",
-    "Batch",
-    "Closed",
-    "Connected",
-    "Fatal",
-    "Intake",
-    "IntakeTrouble",
-    "Notice",
-    "OffsetsLost",
-    "Pace",
-    "Record",
-    "Revoked",
-]
 
 Connector = Callable[[RebalanceEvents, Callable[[], None]], KafkaSource]
 
-_PACE = Pace()
+_TIMING = Timing()
 
 
 class Intake(threading.Thread):
@@ -81,14 +55,14 @@ class Intake(threading.Thread):
         wake_fd: int,
         *,
         first_epoch: int = 1,
-        pace: Pace = _PACE,
+        timing: Timing = _TIMING,
         connector: Connector | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self.last_beat = clock()
         self._start_at = settings.kafka.start
-        self._pace = pace
+        self._timing = timing
         self._clock = clock
         self._connector = connector or (
             lambda events, beat: connect(settings.kafka, client_id, events, beat)
@@ -96,22 +70,12 @@ class Intake(threading.Thread):
         self._outlet = Outlet(wake_fd)
         self._wishes = Wishes()
         self._epochs = Epochs(first_epoch)
-        self._troubles = Troubles(self._outlet.notify, pace.trouble)
+        self._troubles = Troubles(self._outlet.notify, timing.trouble)
         self._rebalancing = Rebalancing(self._epochs, self._outlet, self._wishes)
         self._reader: Reader | None = None
         self._failures = 0
 
     # what the loop calls
-
-    @property
-    def batches(self) -> Queue[Batch]:
-        """At most four; ``take`` is the way to read it."""
-        return self._outlet.batches
-
-    @property
-    def notices(self) -> deque[Notice]:
-        """What the loop must know, in order; ``take`` is the way to read it."""
-        return self._outlet.notices
 
     def take(self) -> tuple[list[Notice], Batch | None]:
         """Notices, then the batch that comes after them; None: no more batches.
@@ -168,7 +132,7 @@ class Intake(threading.Thread):
         finally:
             self._outlet.notify(last_word)
             if isinstance(last_word, Fatal) and self._reader is not None:
-                self._reader.close(self._pace.call)
+                self._reader.close(self._timing.call)
             self._outlet.close()
 
     def _read_until_closed(self) -> bool:
@@ -191,14 +155,14 @@ class Intake(threading.Thread):
             self._outlet,
             self._wishes,
             self._troubles,
-            self._pace,
+            self._timing,
             self._clock,
             self._beat,
         )
 
     def _connect(self) -> KafkaSource | None:
         """A source; None when told to stop first."""
-        pause = self._pace.reconnect_first
+        pause = self._timing.reconnect_first
         while not self._wishes.closing.is_set():
             self._beat()
             try:
@@ -212,24 +176,24 @@ class Intake(threading.Thread):
                 self._trouble("")
                 return source
             self._wishes.closing.wait(pause)
-            pause = min(pause * 2, self._pace.reconnect_most)
+            pause = min(pause * 2, self._timing.reconnect_most)
         return None
 
     def _throw_away(self, reader: Reader, text: str, worked: float) -> None:
         """Another consumer is needed: the next poll of this one might never return."""
         self._trouble(f"the Kafka consumer failed: {text}")
         self._reader = None
-        reader.close(self._pace.call)
+        reader.close(self._timing.call)
         self._rebalancing.on_revoked(self._epochs.all(), True, {})
-        if worked > self._pace.settled:
+        if worked > self._timing.settled:
             self._failures = 0
         self._count_failure(text)
-        pause = self._pace.reconnect_first * 2.0 ** (self._failures - 1)
-        self._wishes.closing.wait(min(pause, self._pace.reconnect_most))
+        pause = self._timing.reconnect_first * 2.0 ** (self._failures - 1)
+        self._wishes.closing.wait(min(pause, self._timing.reconnect_most))
 
     def _count_failure(self, text: str) -> None:
         self._failures += 1
-        if self._failures >= self._pace.constructions:
+        if self._failures >= self._timing.constructions:
             raise SourceFatal(f"gave up after {self._failures} Kafka consumers: {text}")
 
     def _trouble(self, text: str) -> None:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from dcmirror.adapters.kafka_source import (
+from dcmirror.adapters.kafka_errors import (
     CommitRefused,
-    KafkaSource,
     OffsetsGone,
     SourceBroken,
     SourceError,
     SourceTrouble,
 )
+from dcmirror.adapters.kafka_source import KafkaSource
 from dcmirror.core.epochs import Epochs, Held
 from dcmirror.core.records import (
     Acknowledged,
@@ -28,30 +27,7 @@ from dcmirror.core.records import (
     Revoked,
 )
 from dcmirror.processes.intake_outlet import Outlet, Troubles, Wishes
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Every waiting time of the intake, in seconds, and its limits."""
-
-    poll: float = 0.2
-    hand_over: float = 0.05  # for room in the queue, before polling on
-    held_poll: float = 0.02  # with a batch in hand
-    commit: float = 1.0  # between commits that were asked for
-    unasked_commit: float = 5.0  # of what moved, asked for or not
-    keepalive: float = 30.0  # a fenced member notices only at a commit
-    call: float = 5.0
-    retry: float = 0.5
-    reconnect_first: float = 1.0
-    reconnect_most: float = 30.0
-    end: float = 10.0
-    trouble: float = 60.0  # before a trouble is told again
-    silence: float = 12.0  # without a heartbeat or an assignment
-    watch: float = 2.0
-    stuck: float = 60.0  # without a heartbeat, though a broker answers
-    collect: float = 60.0  # garbage, while the broker is away
-    constructions: int = 20  # each failed one leaks a thread and descriptors
-    settled: float = 600.0  # a consumer that worked so long was no failure
+from dcmirror.processes.intake_timing import Timing
 
 
 class Rebalancing:
@@ -93,7 +69,7 @@ class Reader:
         outlet: Outlet,
         wishes: Wishes,
         troubles: Troubles,
-        pace: Pace,
+        timing: Timing,
         clock: Callable[[], float],
         beat: Callable[[], None],
     ) -> None:
@@ -104,13 +80,13 @@ class Reader:
         self._outlet = outlet
         self._wishes = wishes
         self._troubles = troubles
-        self._pace = pace
+        self._timing = timing
         self._clock = clock
         self._beat = beat
         self._gone: dict[int, tuple[Held, int | None]] = {}
         self._is_announced = False
         self._began = self._commit_at = self._collected_at = clock()
-        self._watch_at = self._began + pace.watch
+        self._watch_at = self._began + timing.watch
 
     def turn(self) -> None:
         """One poll and all that goes with it.
@@ -135,7 +111,7 @@ class Reader:
         if not committed:
             self._wishes.committables = {}  # the listener need not wait for it again
         self._beat()
-        return self.close(self._pace.end) and committed
+        return self.close(self._timing.end) and committed
 
     def close(self, seconds: float) -> bool:
         """Leave the group; False: not cleanly."""
@@ -151,7 +127,7 @@ class Reader:
         if self._wishes.is_draining:
             self._outlet.drop()
         elif self._outlet.has_in_hand:
-            self._outlet.flush(self._pace.hand_over)
+            self._outlet.flush(self._timing.hand_over)
 
     def _unwanted(self) -> Collection[int]:
         """Partitions to pause; all of them while a batch is in hand."""
@@ -163,7 +139,9 @@ class Reader:
     def _poll(self) -> Mapping[int, list[Any]]:
         busy = self._outlet.has_in_hand
         try:
-            found = self._source.poll(self._pace.held_poll if busy else self._pace.poll)
+            found = self._source.poll(
+                self._timing.held_poll if busy else self._timing.poll
+            )
         except OffsetsGone as exc:
             self._note_gone(exc.positions)
             return {}
@@ -171,7 +149,7 @@ class Reader:
             return {}  # the group is rebalancing
         except SourceTrouble as exc:
             self._trouble("poll", str(exc))
-            self._wishes.closing.wait(self._pace.retry)
+            self._wishes.closing.wait(self._timing.retry)
             return {}
         self._trouble("poll", "")
         return found
@@ -180,7 +158,7 @@ class Reader:
 
     def _open_new(self) -> None:
         """Find where each newly assigned partition begins, and begin there."""
-        until = self._clock() + self._pace.call
+        until = self._clock() + self._timing.call
         for partition, held in self._epochs.waiting().items():
             if self._clock() > until:
                 return
@@ -193,7 +171,7 @@ class Reader:
             self._trouble("open", "")
 
     def _open(self, partition: int, held: Held) -> None:
-        committed = self._source.committed(partition, self._pace.call)
+        committed = self._source.committed(partition, self._timing.call)
         start = self._first_start(partition) if committed is None else committed
         self._begin(partition, held, committed, start)
         held.acknowledged = start
@@ -205,8 +183,8 @@ class Reader:
         """
         latest = self._start == "latest"
         find = self._source.end_offset if latest else self._source.first_offset
-        start = find(partition, self._pace.call)
-        self._source.commit({partition: start}, self._pace.call)
+        start = find(partition, self._timing.call)
+        self._source.commit({partition: start}, self._timing.call)
         return start
 
     def _begin(
@@ -240,7 +218,7 @@ class Reader:
         """Read on at the oldest offset there is, and say which are lost."""
         first = position
         if first is None:
-            first = self._source.first_offset(partition, self._pace.call)
+            first = self._source.first_offset(partition, self._timing.call)
         self._outlet.notify(OffsetsLost(partition, held.next, first))
         if first >= held.next:
             self._source.seek(partition, first)
@@ -257,17 +235,17 @@ class Reader:
         self._wishes.is_commit_asked = False
         self._commit_at = self._clock()
         try:
-            self._commit(self._pace.call)
+            self._commit(self._timing.call)
         except CommitRefused:
             pass  # rebalancing; the next commit sends what is true then
         except SourceTrouble as exc:
             self._trouble("commit", f"cannot commit: {exc}")
 
     def _is_commit_due(self, age: float) -> bool:
-        if age >= self._pace.keepalive:
+        if age >= self._timing.keepalive:
             return True
-        asked = self._wishes.is_commit_asked and age >= self._pace.commit
-        return (asked or age >= self._pace.unasked_commit) and bool(self._fresh())
+        asked = self._wishes.is_commit_asked and age >= self._timing.commit
+        return (asked or age >= self._timing.unasked_commit) and bool(self._fresh())
 
     def _fresh(self) -> dict[int, int]:
         return self._epochs.committable(self._wishes.committables)
@@ -286,7 +264,7 @@ class Reader:
             self._outlet.notify(Acknowledged(fresh))
 
     def _commit_finally(self) -> bool:
-        until = self._clock() + self._pace.end
+        until = self._clock() + self._timing.end
         while (left := until - self._clock()) > 0:
             self._beat()
             try:
@@ -302,7 +280,7 @@ class Reader:
     def _poll_on(self) -> None:
         """Let the group's rebalance end."""
         try:
-            self._source.poll(self._pace.poll)
+            self._source.poll(self._timing.poll)
         except (OffsetsGone, CommitRefused, SourceTrouble):
             self._wishes.closing.wait(0)
 
@@ -312,7 +290,7 @@ class Reader:
         now = self._clock()
         if now < self._watch_at:
             return
-        self._watch_at = now + self._pace.watch
+        self._watch_at = now + self._timing.watch
         self.lag = self._lag()
         trouble = self._group_trouble(now)
         self._trouble("group", trouble)
@@ -329,15 +307,17 @@ class Reader:
 
     def _group_trouble(self, now: float) -> str:
         """Heartbeats that are not sent are the one sign of a broker that is away."""
-        since = max(self._began, now - self._pace.silence)
+        since = max(self._began, now - self._timing.silence)
         topic = "" if self._epochs else self._source.topic_reason(since)
         if topic:
             return f"no partition is assigned to us: {topic}"
         silent = min(self._source.heartbeat_age(), now - self._began)
-        if silent < self._pace.silence:
+        if silent < self._timing.silence:
             return ""
         text = f"no heartbeat to the broker for {silent:.0f} s"
-        if silent >= self._pace.stuck and self._source.is_reachable(self._pace.call):
+        if silent >= self._timing.stuck and self._source.is_reachable(
+            self._timing.call
+        ):
             raise SourceBroken(text)
         reason = self._source.connection_reason(since)
         if not reason and not self._epochs:
@@ -349,7 +329,7 @@ class Reader:
 
     def _collect_garbage(self, now: float) -> None:
         """Each refused connection leaves a socket that only a collection closes."""
-        if now - self._collected_at >= self._pace.collect:
+        if now - self._collected_at >= self._timing.collect:
             self._collected_at = now
             gc.collect()
 

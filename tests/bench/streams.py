@@ -151,7 +151,7 @@ def _batches(events: list[bytes]) -> Iterator[Batch]:
     for start in range(0, len(events), _POLL):
         yield Batch(
             tuple(
-                Record(0, start + number, 1, 0, value)
+                Record(0, start + number, 1, value)
                 for number, value in enumerate(events[start : start + _POLL])
             )
         )

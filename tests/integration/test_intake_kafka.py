@@ -453,7 +453,7 @@ def test_loop_that_takes_nothing_does_not_starve_the_poll(kafka, loops, group):
     )
     kafka.produce(topic, values(500))
     loop = loops(settings)
-    wait_until(lambda: loop.intake.batches.full(), 30)
+    wait_until(lambda: loop.intake._outlet.batches.full(), 30)
     time_is_up = time.monotonic() + 9
     beats = set()
     wait_until(

@@ -21,12 +21,12 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from dcmirror.adapters.kafka_source import (
-    KafkaSource,
+from dcmirror.adapters.kafka_errors import (
     SourceBroken,
     SourceFatal,
     SourceUnreachable,
 )
+from dcmirror.adapters.kafka_source import KafkaSource
 from dcmirror.core.epochs import Epochs
 from dcmirror.core.records import (
     Acknowledged,
@@ -40,11 +40,12 @@ from dcmirror.core.records import (
 )
 from dcmirror.processes.intake import Intake
 from dcmirror.processes.intake_outlet import Outlet, Troubles, Wishes
-from dcmirror.processes.intake_reader import Pace, Reader, Rebalancing
+from dcmirror.processes.intake_reader import Reader, Rebalancing
+from dcmirror.processes.intake_timing import Timing
 from dcmirror.settings import DCache, Kafka, Local, Settings
 
 TOPIC = "billing"
-AT_ONCE = Pace(hand_over=0, retry=0, reconnect_first=0, reconnect_most=0)
+AT_ONCE = Timing(hand_over=0, retry=0, reconnect_first=0, reconnect_most=0)
 
 
 def tp(partition: int) -> TopicPartition:
@@ -144,7 +145,7 @@ class FakeConsumer:
         if not first <= at <= first + len(self.logs[number]):
             raise errors.OffsetOutOfRangeError({tp(number): at})
         return [
-            SimpleNamespace(offset=at + index, timestamp=7, value=value)
+            SimpleNamespace(offset=at + index, value=value)
             for index, value in enumerate(self.logs[number][at - first :])
         ]
 
@@ -209,7 +210,7 @@ class _Hashable:
 class Bench:
     """One reader, with everything around it in reach."""
 
-    def __init__(self, kafka: Kafka, pace: Pace = AT_ONCE) -> None:
+    def __init__(self, kafka: Kafka, timing: Timing = AT_ONCE) -> None:
         self.now = 1000.0
         self.consumer = FakeConsumer()
         self.fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -217,7 +218,7 @@ class Bench:
         self.wishes = Wishes()
         self.epochs = Epochs(1)
         self.rebalancing = Rebalancing(self.epochs, self.outlet, self.wishes)
-        self.troubles = Troubles(self.outlet.notify, pace.trouble)
+        self.troubles = Troubles(self.outlet.notify, timing.trouble)
         self.source = KafkaSource(kafka, "id", self.rebalancing, self.consumer.make)
         self.reader = Reader(
             self.source,
@@ -226,7 +227,7 @@ class Bench:
             self.outlet,
             self.wishes,
             self.troubles,
-            pace,
+            timing,
             lambda: self.now,
             lambda: None,
         )
@@ -263,8 +264,8 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(**options: Any) -> Bench:
-        pace = options.pop("pace", AT_ONCE)
-        made.append(Bench(replace(KAFKA, **options), pace))
+        timing = options.pop("timing", AT_ONCE)
+        made.append(Bench(replace(KAFKA, **options), timing))
         return made[-1]
 
     yield make
@@ -289,8 +290,8 @@ def test_epoch_and_start_are_told_before_the_first_batch_of_the_epoch(bench):
     notices, batch = bench.outlet.take()
     assert notices == [Connected("cluster-1"), Assigned(0, 1, 1, 1)]
     assert [tuple(record) for record in batch.records] == [
-        (0, 1, 1, 7, b"b"),
-        (0, 2, 1, 7, b"c"),
+        (0, 1, 1, b"b"),
+        (0, 2, 1, b"c"),
     ]
 
 
@@ -827,7 +828,7 @@ def run_intake() -> Iterator[Callable[..., Intake]]:
             local=Local(downloadfolder=Path("/nowhere")),
         )
         intake = Intake(
-            settings, "id", fds[-1], pace=AT_ONCE, connector=connector, first_epoch=5
+            settings, "id", fds[-1], timing=AT_ONCE, connector=connector, first_epoch=5
         )
         intake_box.append(intake)
         intake.run()
