@@ -145,15 +145,6 @@ class MirrorStore:
                 os.close(directory_fd)
         self.tree.prove(parent)
 
-    def free_bytes(self) -> int:
-        """What an unprivileged user may still write."""
-        root_fd = self.tree.open("")
-        try:
-            room = os.fstatvfs(root_fd)
-        finally:
-            os.close(root_fd)
-        return room.f_bavail * room.f_frsize
-
     @property
     def is_network_filesystem(self) -> bool:
         """Whether the mirror lies on a file system that other hosts may write to."""

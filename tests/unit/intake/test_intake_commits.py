@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from kafka import errors
 
-from dcmirror.core.records import (
-    Acknowledged,
-    Assigned,
-    IntakeTrouble,
-    Revoked,
-)
+from dcmirror.core.records import Acknowledged, Assigned, IntakeTrouble, Revoked
 
 
 def test_commit_sends_the_entries_of_the_current_epochs_only(bench):

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import pytest
 from kafka import errors
-from kafka.structs import (
-    MemberState,
-)
+from kafka.structs import MemberState
 
-from dcmirror.adapters.kafka_errors import (
-    SourceBroken,
-    SourceFatal,
-)
-from dcmirror.core.records import (
-    IntakeTrouble,
-)
+from dcmirror.adapters.kafka_errors import SourceBroken, SourceFatal
+from dcmirror.core.records import IntakeTrouble
 from intake_bench import TOPIC, raising
 
 

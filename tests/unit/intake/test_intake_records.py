@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dcmirror.core.records import (
-    Assigned,
-    Connected,
-)
+from dcmirror.core.records import Assigned, Connected
 from intake_bench import Bench
 
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 from kafka import errors
-from kafka.structs import (
-    OffsetAndMetadata,
-)
+from kafka.structs import OffsetAndMetadata
 
-from dcmirror.core.records import (
-    Assigned,
-    OffsetsLost,
-)
+from dcmirror.core.records import Assigned, OffsetsLost
 from intake_bench import tp
 
 

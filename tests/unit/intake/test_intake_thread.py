@@ -12,9 +12,7 @@ from kafka import errors
 from kafka.cluster import ClusterMetadata
 from kafka.coordinator.base import BaseCoordinator
 
-from dcmirror.adapters.kafka_errors import (
-    SourceUnreachable,
-)
+from dcmirror.adapters.kafka_errors import SourceUnreachable
 from dcmirror.adapters.kafka_source import KafkaSource
 from dcmirror.core.records import (
     Assigned,
