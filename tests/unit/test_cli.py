@@ -14,29 +14,17 @@ import pytest
 from click.testing import CliRunner
 
 import dcmirror.commands
+from config_text import SHORTEST
 from dcmirror import __version__, cli
 from dcmirror.cli_help import MEANINGS, STATUSES, status_lines
 from dcmirror.core.choosing import Choice
 from dcmirror.errors import CredentialError, ExitStatus, LockedError
 
-CONFIG = """\
-[kafka]
-topic = "billing"
-servers = ["k:9092"]
-consumergroup = "g"
-[dcache]
-url = "https://door.example.org:2880"
-pool = "/"
-folder = "/raw"
-[local]
-downloadfolder = "/data"
-"""
-
 
 @pytest.fixture
 def config_path(tmp_path: Path) -> Path:
     path = tmp_path / "dcmirror.toml"
-    path.write_text(CONFIG)
+    path.write_text(SHORTEST)
     return path
 
 
@@ -192,7 +180,7 @@ def test_an_error_cannot_play_with_the_terminal(
 def test_bad_configuration_ends_with_4_and_a_line_for_each_mistake(
     command: Command, config_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config_path.write_text(f"{CONFIG}permissions = 7\n[state]\ninstance = 3\n")
+    config_path.write_text(f"{SHORTEST}permissions = 7\n[state]\ninstance = 3\n")
 
     assert cli.run(["watch", "-c", str(config_path)]) == ExitStatus.BAD_CONFIGURATION
     assert capsys.readouterr().err.splitlines() == [

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from dcmirror import config, config_kafka
+from config_text import SHORTEST, parsed, problems, with_line
+from dcmirror import config
 from dcmirror.config_checks import CHECKS, expectation
 from dcmirror.config_reader import table_classes
 from dcmirror.errors import ConfigError, ExitStatus
-from dcmirror.settings import Settings
-
-if TYPE_CHECKING:
-    from dcmirror.testing.pki import Pki
 
 ANCESTOR = """\
 [kafka]
@@ -39,37 +35,6 @@ downloadfolder = "/sps/lssttest/datasets/desc/DC2/Run2.2i/sim/input"
 permissions = '2755'
 failedtasksfile = "/pbs/home/l/lsstdata/software/dcalcr/failed.csv"
 """
-
-SHORTEST = """\
-[kafka]
-topic = "billing"
-servers = ["k:9092"]
-consumergroup = "g"
-[dcache]
-url = "https://door.example.org:2880"
-pool = "/"
-folder = "/raw"
-[local]
-downloadfolder = "/data"
-"""
-
-
-def parsed(text: str, **environ: str) -> Settings:
-    return config.parse(text, "t.toml", environ)
-
-
-def problems(text: str, **environ: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        parsed(text, **environ)
-    return str(caught.value).splitlines()
-
-
-def with_line(table: str, line: str) -> str:
-    """SHORTEST with one more line in a table."""
-    header = f"[{table}]\n"
-    if header in SHORTEST:
-        return SHORTEST.replace(header, f"{header}{line}\n")
-    return f"{SHORTEST}{header}{line}\n"
 
 
 def test_the_ancestors_file_works_as_it_is() -> None:
@@ -341,198 +306,6 @@ def test_every_validator_says_what_it_expects_and_is_used() -> None:
 
     assert used - {""} == set(CHECKS)
     assert all(expectation(check) for check in CHECKS.values())
-
-
-def test_client_settings_reach_kafka_python_by_their_own_names(
-    tmp_path: Path, pki: Pki
-) -> None:
-    (tmp_path / "password").write_text("s3cret\n")
-    settings = parsed(
-        f"""{SHORTEST}
-[kafka.client]
-security_protocol = "SASL_SSL"
-sasl_mechanism = "SCRAM-SHA-512"
-sasl_plain_username_env = "KAFKA_USER"
-sasl_plain_password_file = "{tmp_path}/password"
-ssl_cafile = "{pki.ca_pem}"
-api_version = [3, 9]
-""",
-        KAFKA_USER="bob",
-    )
-
-    assert settings.kafka.client == {
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "bob",
-        "sasl_plain_password": "s3cret",
-        "ssl_cafile": str(pki.ca_pem),
-        "api_version": (3, 9),
-    }
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (
-            'security_protocol = "TLS"',
-            '[kafka.client] security_protocol = "TLS": '
-            'expected one of "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"',
-        ),
-        (
-            'request_timeout_ms = "10s"',
-            '[kafka.client] request_timeout_ms = "10s": '
-            "expected a whole number, 0 or more",
-        ),
-        (
-            "max_poll_records = -1",
-            "[kafka.client] max_poll_records = -1: expected a whole number, 0 or more",
-        ),
-        (
-            'api_version = "new"',
-            '[kafka.client] api_version = "new": '
-            'expected a version, such as "3.9" or [3, 9]',
-        ),
-        (
-            "sasl_plain_password = 12345",
-            "[kafka.client] sasl_plain_password = (not shown): expected a string",
-        ),
-        (
-            'sasl_plain_password_file = "/nonexistent"',
-            '[kafka.client] sasl_plain_password_file = "/nonexistent": '
-            "expected a text file that can be read",
-        ),
-        (
-            'sasl_plain_password_env = "NOT_SET"',
-            '[kafka.client] sasl_plain_password_env = "NOT_SET": '
-            "expected the name of an environment variable that is set",
-        ),
-        (
-            'ssl_cafile = "/nonexistent"',
-            '[kafka.client] ssl_cafile = "/nonexistent": '
-            "expected a file that can be read",
-        ),
-        (
-            "sesion_timeout_ms = 1",
-            "[kafka.client] sesion_timeout_ms: unknown key; "
-            "did you mean session_timeout_ms?",
-        ),
-        (
-            "enable_auto_commit = true",
-            "[kafka.client] enable_auto_commit: not to be set here; "
-            "dcmirror commits what is durable, and nothing else",
-        ),
-    ],
-)
-def test_a_wrong_client_setting_is_told(line: str, message: str) -> None:
-    text = f"{SHORTEST}[kafka.client]\n{line}\n"
-
-    assert problems(text) == [f"t.toml:12: {message}"]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (
-            "heartbeat_interval_ms = 50000",
-            "12: [kafka.client] heartbeat_interval_ms = 50000: "
-            "expected less than session_timeout_ms, which is 45000",
-        ),
-        (
-            "request_timeout_ms = 400",
-            "12: [kafka.client] request_timeout_ms = 400: "
-            "expected more than fetch_max_wait_ms, which is 500",
-        ),
-        (
-            'group_instance_id = "a b"',
-            '12: [kafka.client] group_instance_id = "a b": '
-            'expected at most 249 letters, digits, ".", "_" and "-"',
-        ),
-        (
-            "ssl_check_hostname = false",
-            "12: [kafka.client] ssl_check_hostname = false: "
-            'expected security_protocol "SSL" or "SASL_SSL" beside it',
-        ),
-        (
-            'sasl_plain_password = "secret"',
-            "12: [kafka.client] sasl_plain_password = (not shown): "
-            'expected security_protocol "SASL_SSL" or "SASL_PLAINTEXT" beside it',
-        ),
-        (
-            'security_protocol = "SASL_SSL"',
-            '12: [kafka.client] security_protocol = "SASL_SSL": '
-            "expected a sasl_mechanism beside SASL_SSL",
-        ),
-        (
-            'security_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\n'
-            'sasl_plain_username = "bob"',
-            '13: [kafka.client] sasl_mechanism = "PLAIN": '
-            "expected sasl_plain_password beside it",
-        ),
-        (
-            'security_protocol = "SSL"\nssl_ciphers = "nonsense"',
-            '13: [kafka.client] ssl_ciphers = "nonsense": '
-            "expected a list of ciphers that OpenSSL knows",
-        ),
-    ],
-)
-def test_client_settings_that_do_not_fit_each_other_are_told(
-    lines: str, message: str
-) -> None:
-    assert problems(f"{SHORTEST}[kafka.client]\n{lines}\n") == [f"t.toml:{message}"]
-
-
-def test_tls_files_for_kafka_are_read_before_anything_starts(
-    tmp_path: Path, pki: Pki
-) -> None:
-    junk = tmp_path / "junk"
-    junk.write_text("junk")
-    text = f"""{SHORTEST}[kafka.client]
-security_protocol = "SSL"
-ssl_cafile = "{junk}"
-ssl_certfile = "{pki.user_cert}"
-ssl_keyfile = "{pki.host_key}"
-"""
-    ca, certificate = problems(text)
-
-    assert ca.startswith(f't.toml:13: [kafka.client] ssl_cafile = "{junk}": ')
-    assert "a PEM file of certificates" in ca
-    assert "[kafka.client] ssl_certfile = " in certificate
-    assert certificate.endswith(
-        "expected a PEM certificate and its key (key values mismatch)"
-    )
-
-
-def test_good_tls_files_for_kafka_are_taken(pki: Pki) -> None:
-    settings = parsed(
-        f"""{SHORTEST}[kafka.client]
-security_protocol = "SSL"
-ssl_cafile = "{pki.ca_pem}"
-ssl_certfile = "{pki.user_cert}"
-ssl_keyfile = "{pki.user_key}"
-"""
-    )
-
-    assert settings.kafka.client["ssl_cafile"] == str(pki.ca_pem)
-
-
-def test_a_secret_given_twice_is_refused_without_showing_it(tmp_path: Path) -> None:
-    (tmp_path / "p").write_text("s3cret")
-    text = (
-        f'{SHORTEST}[kafka.client]\nsasl_plain_password = "s3cret"\n'
-        f'sasl_plain_password_file = "{tmp_path}/p"\n'
-    )
-
-    assert problems(text) == [
-        "t.toml:13: [kafka.client] sasl_plain_password: given twice"
-    ]
-
-
-def test_our_list_of_client_settings_is_kafka_pythons() -> None:
-    kafka = pytest.importorskip("kafka")
-
-    assert set(kafka.KafkaConsumer.DEFAULT_CONFIG) == (
-        config_kafka.KNOWN | config_kafka.OURS.keys()
-    )
 
 
 def test_syntax_errors_name_the_line() -> None:
