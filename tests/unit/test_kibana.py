@@ -22,7 +22,8 @@ from dcmirror.core.journal_table import ACTIONS, COMMON
 from dcmirror.core.kibana_columns import Ratio, Terms
 from dcmirror.core.kibana_objects import saved_objects, saved_objects_ndjson
 from dcmirror.core.kibana_queries import panel_query, panel_rows
-from kibana_checker import Checker, Vocabulary, markdown_links
+from kibana_checker import Checker, markdown_links
+from kibana_fields import Fields, Vocabulary
 from lens_reader import agree, is_percentile
 
 Json = dict[str, Any]
@@ -217,10 +218,10 @@ def test_there_are_alert_rules_and_one_is_the_dead_mans() -> None:
 
 @pytest.mark.parametrize("rule", rules())
 def test_an_alert_rule_names_what_the_code_emits(rule: str) -> None:
-    checker = Checker(WORDS)
-    checker._query({"language": "kuery", "query": rule})
+    fields = Fields(WORDS)
+    fields.query({"language": "kuery", "query": rule})
 
-    assert checker.complaints == []
+    assert fields.complaints == []
 
 
 def test_the_readme_names_fields_that_there_are() -> None:
