@@ -65,11 +65,6 @@ def load_all(path: Path) -> dict[str, Checkpoint]:
     return _read(path)[0]
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the file by one with a single sink."""
-    save_all(path, {"none": checkpoint}, ("none",))
-
-
 def save_all(
     path: Path, sinks: Mapping[str, Checkpoint], in_use: Sequence[str]
 ) -> None:

@@ -30,7 +30,6 @@ from dcmirror.processes.signals import Signals
 SCREEN_SECONDS = 1.0
 LINE_SECONDS = 5.0
 _QUIT = b"qQ\x03\x04"
-_HINT = "q quits"
 
 
 def follow(options: StatusOptions) -> StatusVerdict:

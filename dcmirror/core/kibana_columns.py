@@ -1,12 +1,11 @@
 """What a panel of the dashboards is made of: filters, buckets and metrics.
 
-Each says what it means once; ``kibana_lens`` writes it for Kibana, ``kibana_queries``
-as the aggregation that Kibana would send.
+Each says what it means once; ``kibana_lens`` writes it for Kibana, and the tests as the
+aggregation that Kibana would send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -75,11 +74,6 @@ def action(*names: str) -> Where:
 def kql(where: Where) -> str:
     """All clauses together; empty for everything."""
     return " and ".join(clause.kql for clause in where)
-
-
-def fields_of(where: Where) -> Iterable[str]:
-    """The fields that a filter names."""
-    return (clause.field for clause in where)
 
 
 class Operation(StrEnum):

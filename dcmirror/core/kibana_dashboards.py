@@ -13,8 +13,6 @@ PANELS: dict[str, Panel] = {
     panel.name: panel for panel in (*NUMBERS, *OVER_TIME, *TROUBLE, *STORY, *DAEMON)
 }
 
-WIDTH = 48  # columns of a dashboard
-
 
 @dataclass(frozen=True, slots=True)
 class Search:

@@ -1,7 +1,7 @@
 """The table of the dashboards' panels: what is asked of the event log.
 
-``kibana_objects`` makes Kibana's objects of it and ``kibana_queries`` the queries that
-the tests compare with the books, so that a field or a name cannot drift.
+``kibana_objects`` makes Kibana's objects of it; the tests make queries of it, whose
+answers they compare with the books, so that a field or a name cannot drift.
 """
 
 from __future__ import annotations

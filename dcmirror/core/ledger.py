@@ -231,11 +231,6 @@ class Ledgers:
         left, self._left = self._left, []
         return left + [span for ledger in self for span in ledger.take_spans()]
 
-    @property
-    def pending_count(self) -> int:
-        """Offsets in work on all partitions."""
-        return sum(ledger.pending_count for ledger in self)
-
 
 def _coalesced(runs: list[_Run]) -> list[_Run]:
     joined: list[_Run] = []

@@ -20,14 +20,14 @@ from chaos import IMPATIENT
 from deployment import Deployment, Running
 
 from dcmirror.core.kibana_dashboards import PANELS, SEARCHES
-from dcmirror.core.kibana_queries import (
+from dcmirror.testing.fake_dcache import FakeDCache
+from helpers import wait_until
+from kibana_queries import (
     panel_query,
     panel_rows,
     search_query,
     unlimited,
 )
-from dcmirror.testing.fake_dcache import FakeDCache
-from helpers import wait_until
 from lens_reader import (
     LensReader,
     agree,

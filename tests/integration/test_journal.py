@@ -16,6 +16,7 @@ from dcmirror.adapters import checkpoints, journal_space, segment_writer, segmen
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal import Journal
 from dcmirror.core.journal_values import Value
+from one_sink import save_checkpoint
 
 KIB = 1024
 
@@ -131,7 +132,7 @@ def test_the_oldest_shipped_segments_go_first(make, tmp_path):
     old.close()
     new.append([line(n, 700) for n in range(10, 13)])
     place = Checkpoint({new.writer: Position(segment=3)})
-    checkpoints.save(tmp_path / "checkpoint.json", place)
+    save_checkpoint(tmp_path / "checkpoint.json", place)
     left = [new.append([line(n, 700)]) for n in range(13, 18)]
 
     assert left == [[], [], [], [], []]
@@ -280,7 +281,7 @@ def test_a_required_journal_keeps_what_is_not_shipped(make, tmp_path):
     assert kept == list(range(len(kept)))
     assert left == list(range(len(kept), 20))
     assert "not shipped yet" in journal.trouble
-    checkpoints.save(
+    save_checkpoint(
         tmp_path / "checkpoint.json", Checkpoint({journal.writer: Position(99)})
     )
 
@@ -352,5 +353,5 @@ def test_an_unreadable_checkpoint_counts_as_none(tmp_path):
         assert checkpoints.load(path) == Checkpoint()
 
     saved = Checkpoint({"w": Position(3, 40, 5)}, {"size": 7}, 9, 1, 2)
-    checkpoints.save(path, saved)
+    save_checkpoint(path, saved)
     assert checkpoints.load(path) == saved

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcmirror.adapters import checkpoints, segments
+from dcmirror.adapters import segments
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal import Journal
 from dcmirror.core.journal_table import value_of
 from dcmirror.core.journal_values import Lane, Value
+from one_sink import save_checkpoint
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -140,7 +141,7 @@ def test_shipped_segments_and_then_steps_make_room_on_a_full_disk(disk, ballast)
         append(journal, Value.OUTCOME, number, 2 * KIB)
     steps = segments.lane_writer(journal.writer, Lane.STEPS)
     shipped = Checkpoint({journal.writer: Position(3), steps: Position(3)})
-    checkpoints.save(disk / "checkpoint.json", shipped)
+    save_checkpoint(disk / "checkpoint.json", shipped)
     ballast.fill()
     left = sum(
         len(append(journal, Value.OUTCOME, number, 2 * KIB))
@@ -200,7 +201,7 @@ def test_steps_are_written_again_when_the_journal_was_shipped(tmp_path):
     assert append(journal, Value.PROGRESS, 1000) == []
     steps = segments.lane_writer(journal.writer, Lane.STEPS)
     shipped = Checkpoint({journal.writer: Position(999), steps: Position(999)})
-    checkpoints.save(tmp_path / "checkpoint.json", shipped)
+    save_checkpoint(tmp_path / "checkpoint.json", shipped)
     journal.tick(1e6)
     append(journal, Value.PROGRESS, 1001)
 
@@ -268,7 +269,7 @@ def test_whatever_happens_every_line_is_there_shipped_or_counted(
                 positions[segment.writer] = Position(
                     segment.number, read.end, read.number
                 )
-        checkpoints.save(home / "checkpoint.json", Checkpoint(positions))
+        save_checkpoint(home / "checkpoint.json", Checkpoint(positions))
     journal.close()
     there = found(home / "j")
     for value in Value:

@@ -17,7 +17,7 @@ from dcmirror.core import elastic_templates as templates
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.journal_table import ACTIONS, COMMON, FIELDS
 from dcmirror.core.kibana_dashboards import PANELS
-from dcmirror.core.kibana_queries import panel_query, panel_rows, unlimited
+from kibana_queries import panel_query, panel_rows, unlimited
 from lens_reader import LensReader, agree, lens_objects
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from dcmirror.core.jobs import ResultKind
 from dcmirror.core.journal_table import ACTIONS, COMMON
 from dcmirror.core.kibana_columns import Ratio, Terms
 from dcmirror.core.kibana_objects import saved_objects, saved_objects_ndjson
-from dcmirror.core.kibana_queries import panel_query, panel_rows
-from kibana_checker import Checker, markdown_links
+from kibana_checker import WIDTH, Checker, markdown_links
 from kibana_fields import Fields, Vocabulary
+from kibana_queries import panel_query, panel_rows
 from lens_reader import agree, is_percentile
 
 Json = dict[str, Any]
@@ -105,7 +105,7 @@ def test_every_panel_search_and_note_is_on_a_dashboard() -> None:
 def test_every_row_of_a_dashboard_is_as_wide_as_it(board: tables.Dashboard) -> None:
     widths = [sum(width for _, width in row.items) for row in board.rows]
 
-    assert widths == [tables.WIDTH] * len(board.rows)
+    assert widths == [WIDTH] * len(board.rows)
 
 
 def test_links_between_dashboards_lead_to_dashboards() -> None:

@@ -180,14 +180,6 @@ def test_lost_offsets_are_skipped_on_their_partition_only():
     assert books.committables() == {(0, 1): 0, (1, 2): 50}
 
 
-def test_pending_counts_all_partitions():
-    books = Ledgers("billing")
-    books.assign(0, 1, 0).receive(0)
-    books.assign(1, 2, 0).receive(0)
-
-    assert books.pending_count == 2
-
-
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["work", "settled", "settle", "take"]),
