@@ -85,11 +85,12 @@ def status(
     """
     from dcmirror.adapters.state_directory import resolve
     from dcmirror.commands import status as command
+    from dcmirror.commands.status_look import StatusOptions
 
     if state is None:
         state = resolve(config.load(config_path, os.environ), instance)
     usual = Limits()
-    options = command.StatusOptions(
+    options = StatusOptions(
         state=state,
         out=sys.stdout,
         limits=Limits(

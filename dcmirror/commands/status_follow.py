@@ -12,7 +12,7 @@ import tty
 from contextlib import suppress
 from typing import Any, TextIO
 
-from dcmirror.commands.status import (
+from dcmirror.commands.status_look import (
     Look,
     StatusOptions,
     as_text,

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from dcmirror.commands.status import Look, StatusOptions, as_text, document, renderable
 from dcmirror.commands.status_follow import line
+from dcmirror.commands.status_look import (
+    Look,
+    StatusOptions,
+    as_text,
+    document,
+    renderable,
+)
 from dcmirror.commands.status_tables import shortened
 from dcmirror.core.escapes import shown
 from dcmirror.core.judgement import judge
