@@ -7,17 +7,25 @@ Not collected by itself: a test module subclasses ``SourceContract`` and gives i
 from __future__ import annotations
 
 import time
+import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from dcmirror.adapters.door_client import DoorClient
+from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.pace import Pace
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.listing import Entry
+from dcmirror.core.paths import PathMap
+
+if TYPE_CHECKING:
+    from dcmirror.testing.pki import Pki
 
 ODD_NAMES = (
     "with blank.dat",
@@ -115,6 +123,30 @@ def credential_of(certificate: Path, key: Path, directory: Path) -> Path:
     path.write_bytes(certificate.read_bytes() + key.read_bytes())
     path.chmod(0o600)
     return path
+
+
+@contextmanager
+def client_of(
+    pki: Pki, url: str, credential: Path, pool: str = "/"
+) -> Iterator[DoorClient]:
+    """A client of the door at ``url``, which stands for the directory ``pool``."""
+    options = DoorOptions(
+        proxy=credential,
+        capath=pki.capath,
+        path_map=PathMap(url, pool, "/"),
+        connect_seconds=10.0,
+        answer_seconds=20.0,
+    )
+    client = DoorClient(options, Pace(per_second=10_000.0))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def own_directory() -> str:
+    """A name that no other test has."""
+    return f"contract-{uuid.uuid4().hex[:8]}"
 
 
 class SourceContract:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,11 +15,10 @@ from contracts.webdav import (
     ODD_NAMES,
     SourceContract,
     SourceUnderTest,
+    client_of,
     credential_of,
+    own_directory,
 )
-from dcmirror.adapters.door_client import DoorClient, DoorOptions
-from dcmirror.adapters.pace import Pace
-from dcmirror.core.paths import PathMap
 from dcmirror.testing.fake_dcache import FakeDCache
 
 if TYPE_CHECKING:
@@ -32,28 +29,6 @@ if TYPE_CHECKING:
 FREE = 123_456_789_012
 _MISREAD = re.compile(r"[?]|%[0-9a-f]{2}| $|.{255}")
 METHODS = ("GET", "HEAD", "PROPFIND", "DELETE")
-
-
-@contextmanager
-def client_of(
-    pki: Pki, url: str, credential: Path, pool: str = "/"
-) -> Iterator[DoorClient]:
-    options = DoorOptions(
-        proxy=credential,
-        capath=pki.capath,
-        path_map=PathMap(url, pool, "/"),
-        connect_seconds=10.0,
-        answer_seconds=20.0,
-    )
-    client = DoorClient(options, Pace(per_second=10_000.0))
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def own_directory() -> str:
-    return f"contract-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")
