@@ -24,7 +24,7 @@ from dcmirror.core.limits import Watch
 #: So much, a few times over, is in memory however long an answer is.
 _BUFFER_BYTES = 64 * 1024
 #: What is read of an answer that nobody wants before the connection is given up.
-_IGNORED_BODY_BYTES = 64 * 1024
+IGNORED_BODY_BYTES = 64 * 1024
 #: How long a stop, or a limit that is reached, may go unnoticed.
 _TICK_SECONDS = 0.25
 _RESETS = frozenset({diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE})
@@ -213,7 +213,7 @@ class CurlLine:
         if self._status == self._wanted_status:
             self._pieces.append(piece)
             return None
-        return 0 if self._received > _IGNORED_BODY_BYTES else None
+        return 0 if self._received > IGNORED_BODY_BYTES else None
 
     def _on_progress(self, kind: int, _: bytes) -> None:
         """libcurl's callback for what must not be sent twice."""
@@ -257,4 +257,5 @@ class CurlLine:
         if 300 <= answer.headers.status < 400:
             location = self._handle.getinfo_raw(pycurl.REDIRECT_URL)
             answer.location = location.decode("latin-1") if location else None
+            answer.ip = getinfo(pycurl.PRIMARY_IP)
         return answer

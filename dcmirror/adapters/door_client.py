@@ -34,6 +34,7 @@ from dcmirror.core.multistatus import (
     MultistatusError,
     MultistatusReader,
     Response,
+    propfind_body,
 )
 from dcmirror.core.paths import PathMap
 
@@ -122,7 +123,7 @@ class DoorClient:
             DoorError: it cannot be listed, or not to the end; status 404 or 410 if it
                 is not there, kind REMOVED if it is no directory.
         """
-        url = self._directory_url(directory)
+        url = self._paths.directory_url(directory)
         listing = Listing(directory, url)
         for response in self._propfind(directory, url, depth=1, wanted=PROPERTIES):
             entry = listing.entry_of(response)
@@ -245,16 +246,13 @@ class DoorClient:
         Raises:
             DoorError: the directory cannot be asked for.
         """
-        url = self._directory_url(directory)
+        url = self._paths.directory_url(directory)
         asked = self._propfind(directory, url, depth=0, wanted=(_FREE_BYTES,))
         found = next(asked, None)
         for _ in asked:  # to the end, for the connection's sake
             pass
         text = found.properties.get(_FREE_BYTES, "") if found else ""
         return size_of(text)
-
-    def _directory_url(self, directory: str) -> str:
-        return self._paths.url(f"{directory}/.").removesuffix(".")
 
     def _propfind(
         self, path: str, url: str, *, depth: int, wanted: tuple[str, ...]
@@ -263,7 +261,7 @@ class DoorClient:
             "PROPFIND",
             url,
             (f"Depth: {depth}", _XML),
-            _propfind_body(wanted),
+            propfind_body(wanted),
             wanted_status=_MULTISTATUS,
         )
         reader = MultistatusReader(wanted)
@@ -343,15 +341,6 @@ def _as_head_says(entry: Entry, headers: Headers) -> Entry:
         adler32=headers.adler32,
         modified=headers.last_modified or entry.modified,
     )
-
-
-def _propfind_body(wanted: tuple[str, ...]) -> bytes:
-    items = []
-    for name in wanted:
-        namespace, _, local = name.rpartition(" ")
-        items.append(f'<{local} xmlns="{namespace}"/>')
-    head = '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop>'
-    return f"{head}{''.join(items)}</prop></propfind>".encode()
 
 
 def _unanswered(method: str, path: str, answer: Answer) -> DoorError:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dcmirror.adapters.curl_probe import ProbeAnswer, Prober
+from dcmirror.adapters.curl_probe import Prober
+from dcmirror.adapters.requests import Answer
 from dcmirror.commands.check_report import Finding, fail, ok, size, warn
 from dcmirror.core import diagnosis
+from dcmirror.core.door_errors import REMEDIES
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.paths import PathMap
 from dcmirror.core.policy import MAX_HOPS, check_redirect, place_of
-from dcmirror.errors import ExitStatus, UnsafePathError
+from dcmirror.errors import ExitStatus
 from dcmirror.settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -18,22 +20,12 @@ _RESETS = frozenset(
     {diagnosis.CURL_TLS_CONNECT, diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE}
 )
 _MORE_TRIES = 4
-_REMEDIES = {
-    401: "have this proxy's identity (or VO) mapped to a user of the source",
-    403: "have that user given the right to read there",
-    404: "look at [dcache] url, pool and folder: "
-    "url + (folder below pool) is where the door should show it",
-    429: "wait: the door blocks this address after too many errors",
-}
 
 
 def check_door(settings: Settings, prober: Prober) -> Finding:
     """PROPFIND of ``folder``."""
     paths = _paths(settings)
-    try:
-        url = paths.url(paths.root)
-    except UnsafePathError:  # folder is pool itself
-        url = f"{settings.dcache.url.rstrip('/')}/"
+    url = paths.directory_url(paths.root)
     return ask_folder(url, prober)
 
 
@@ -44,7 +36,7 @@ def _paths(settings: Settings) -> PathMap:
 def ask_folder(url: str, prober: Prober) -> Finding:
     """What the door says of a directory."""
     answer = _patiently(lambda: prober.propfind(url))
-    milliseconds = round(answer.seconds * 1000)
+    milliseconds = round(answer.total_ms)
     if answer.curl_code:
         return _unreachable("door", url, answer)
     status = answer.headers.status
@@ -56,7 +48,7 @@ def ask_folder(url: str, prober: Prober) -> Finding:
     return _refused("door", url, status)
 
 
-def _patiently(ask: Callable[[], ProbeAnswer]) -> ProbeAnswer:
+def _patiently(ask: Callable[[], Answer]) -> Answer:
     """Ask again when a reset may have swallowed the alert that says what is wrong."""
     answer = ask()
     for _ in range(_MORE_TRIES):
@@ -73,19 +65,19 @@ def _refused(name: str, url: str, status: int) -> Finding:
     )
     kind = ExitStatus.CREDENTIAL if is_ours else ExitStatus.DOOR
     text = f"{url}: status {status}"
-    return fail(name, kind, text, _REMEDIES.get(status, "ask the door's operator"))
+    return fail(name, kind, text, REMEDIES.get(status, "ask the door's operator"))
 
 
-def _unreachable(name: str, url: str, answer: ProbeAnswer) -> Finding:
+def _unreachable(name: str, url: str, answer: Answer) -> Finding:
     """A request that had no answer: name, network, their certificate or ours."""
     code, message = answer.curl_code, answer.message
     kind = diagnosis.of_curl(code, message, is_connected=answer.is_connected)
     text = f"{url}: {message}"
-    if code == diagnosis.CURL_PEER_CERTIFICATE:
-        remedy = "look at [local] capath, and at the certificate of the server"
-        return fail(name, ExitStatus.CREDENTIAL, text, remedy)
     if kind is FailureClass.CREDENTIAL:
         remedy = "the server refuses our certificate: look at the proxy"
+        return fail(name, ExitStatus.CREDENTIAL, text, remedy)
+    if code == diagnosis.CURL_PEER_CERTIFICATE:
+        remedy = "look at [local] capath, and at the certificate of the server"
         return fail(name, ExitStatus.CREDENTIAL, text, remedy)
     if code == diagnosis.CURL_RESOLVE:
         return fail(name, ExitStatus.DOOR, text, "look at [dcache] url and at the DNS")
@@ -112,9 +104,7 @@ def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Findin
         yield _refused("file", path, answer.headers.status)
 
 
-def _follow(
-    settings: Settings, prober: Prober, answer: ProbeAnswer
-) -> Iterator[Finding]:
+def _follow(settings: Settings, prober: Prober, answer: Answer) -> Iterator[Finding]:
     """Go where the door sends us, as far as policy allows."""
     door_ip = answer.ip
     for _ in range(MAX_HOPS):
@@ -147,7 +137,7 @@ def _judge_scheme(name: str) -> Finding:
     return ok("redirect", f"to {name}")
 
 
-def _judge_pool(name: str, answer: ProbeAnswer) -> Iterator[Finding]:
+def _judge_pool(name: str, answer: Answer) -> Iterator[Finding]:
     if answer.curl_code:
         yield _unreachable("pool", name, answer)
     elif answer.headers.status != 200:
@@ -157,13 +147,13 @@ def _judge_pool(name: str, answer: ProbeAnswer) -> Iterator[Finding]:
         yield _judge_digest(answer)
 
 
-def _judge_digest(answer: ProbeAnswer) -> Finding:
+def _judge_digest(answer: Answer) -> Finding:
     if answer.headers.adler32 is None:
         remedy = 'see [source] missing_digest; the source should compute "adler32"'
         return warn("digest", "no Adler-32 came with the file", remedy)
     return ok("digest", "Adler-32 comes with the file")
 
 
-def _size(answer: ProbeAnswer) -> str:
+def _size(answer: Answer) -> str:
     length = answer.headers.content_length
     return "a file of unknown size" if length is None else size(length)

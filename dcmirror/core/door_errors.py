@@ -5,6 +5,15 @@ from __future__ import annotations
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import DcmirrorError, ExitStatus
 
+#: What helps against an answer of the door.
+REMEDIES = {
+    401: "have this proxy's identity (or VO) mapped to a user of the source",
+    403: "have that user given the right to read there",
+    404: "look at [dcache] url, pool and folder: "
+    "url + (folder below pool) is where the door should show it",
+    429: "wait: the door blocks this address after too many errors",
+}
+
 
 class DoorError(DcmirrorError):
     """A request to the door came to nothing.

@@ -28,6 +28,16 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _STATUS_LINE = re.compile(r"\s*HTTP/\S+\s+([0-9]{3})(?:\s|\Z)")
 
 
+def propfind_body(wanted: Collection[str]) -> bytes:
+    """What asks for these properties, each by "namespace name"."""
+    items = []
+    for name in wanted:
+        namespace, _, local = name.rpartition(" ")
+        items.append(f'<{local} xmlns="{namespace}"/>')
+    head = '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop>'
+    return f"{head}{''.join(items)}</prop></propfind>".encode()
+
+
 class MultistatusError(ValueError):
     """The answer is not a whole multistatus; the text says why."""
 

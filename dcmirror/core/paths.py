@@ -62,6 +62,14 @@ class PathMap:
         except UnicodeEncodeError as exc:
             raise UnsafePathError(f"not Unicode text: {path!r}") from exc
 
+    def directory_url(self, path: str) -> str:
+        """The door's URL of a directory, ``pool`` itself too; ends with a slash.
+
+        Raises:
+            UnsafePathError: as ``url`` does.
+        """
+        return self.url(f"{path}/.").removesuffix(".")
+
 
 def _directory(path: str) -> str:
     return _one_slash(f"/{path}/")

@@ -12,7 +12,6 @@ from dcmirror.core.jobs import HostUse
 from dcmirror.core.messages import SourceState
 from dcmirror.core.paths import PathMap
 from dcmirror.core.policy import place_of
-from dcmirror.errors import UnsafePathError
 from dcmirror.settings import DCache
 from dcmirror.tasks.exchange import DOOR
 
@@ -22,10 +21,7 @@ _GOOD = frozenset({200, 207})
 def folder_url(dcache: DCache) -> str:
     """The door's URL of the directory that is mirrored."""
     path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
-    try:
-        return path_map.url(path_map.root)
-    except UnsafePathError:  # the folder is the pool itself
-        return f"{dcache.url.rstrip('/')}/"
+    return path_map.directory_url(path_map.root)
 
 
 class SourceProbe:
