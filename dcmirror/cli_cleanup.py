@@ -80,6 +80,8 @@ def cleanup(
         raise click.UsageError("--csv goes with --dry-run or --undo-list")
     if undo_list and (dry_run or local_only or prune_empty or limit or under):
         raise click.UsageError("--undo-list goes alone")
+    if local_only and (prune_empty or limit or under or yes):
+        raise click.UsageError("--local-only does not ask the source for anything")
     settings = config.load(config_path, os.environ)
 
     from dcmirror.commands import cleanup as command

@@ -64,12 +64,13 @@ class CatalogueReader:
             after = rows[-1][0]
 
     def deletions(self) -> Iterator[DeletionRow]:
-        """Every deletion of a source, the oldest intent first."""
+        """Every deletion of a source that was ours, the oldest intent first."""
         after = 0
         while True:
             rows = self._rows(
                 "SELECT rowid, path, size, intended_at, ended_at, error "
-                "FROM deletions WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                "FROM deletions WHERE rowid > ? "
+                "AND result IS NOT 'already-gone' ORDER BY rowid LIMIT ?",
                 (after, self._page),
             )
             for row in rows:

@@ -31,6 +31,7 @@ __all__ = ["ABSENT", "Look", "MirrorStore", "Part", "PartBusy", "TargetChanged"]
 _PERMISSION_BITS = 0o666  # of a directory's mode, what a plain file gets
 _TRIES = 5  # against others who remove directories or stale parts at the same time
 _CHUNK_BYTES = 1024 * 1024
+_NOT_OURS = (PartBusy, FileNotFoundError, PermissionError)  # for a sweep
 
 
 class MirrorStore:
@@ -195,7 +196,7 @@ class MirrorStore:
         try:
             for top, _, names, directory_fd in os.fwalk(".", dir_fd=root_fd):
                 for name in filter(is_part_name, names):
-                    with contextlib.suppress(PartBusy, FileNotFoundError):
+                    with contextlib.suppress(*_NOT_OURS):
                         if not self._is_sweepable(directory_fd, name, before):
                             continue
                         parts.remove_stale(

@@ -19,7 +19,7 @@ from dcmirror.commands.report import Form
 from dcmirror.core.cleanup_plan import Census
 from dcmirror.core.deletion import ENDS
 from dcmirror.core.journal_cleanup import CleanupTally
-from dcmirror.errors import ConfigError, ExitStatus
+from dcmirror.errors import ConfigError, DcmirrorError, DirectoryError, ExitStatus
 from dcmirror.processes.cleanup_crew import Crew
 from dcmirror.processes.cleanup_pruning import DirectoryPruner
 from dcmirror.processes.cleanup_run import CleanupRun
@@ -58,7 +58,13 @@ def cleanup(options: CleanupOptions) -> ExitStatus | int:
         raise ConfigError(
             '--prune-empty needs renames, and [cleanup] isolate = "never" forbids them'
         )
-    state = prepare(resolve(options.settings, options.instance))
+    where = resolve(options.settings, options.instance)
+    if not options.local_only and not (where / "catalogue.db").exists():
+        raise DirectoryError(
+            f"no catalogue in {where}; has dcmirror watch run here under this "
+            "--instance?"
+        )
+    state = prepare(where)
     if options.undo_list:
         return _undo_list(options, state)
     with acquire(state.lock("cleanup"), LOOK_SECONDS):
@@ -136,22 +142,33 @@ class _Cleanup:
     # -- the real thing -----------------------------------------------------------
 
     def _real(self, book: DeletionBook, swept: CleanupTally) -> ExitStatus | int:
-        options, story = self._options, self._room.story()
+        story = self._room.story()
         try:
             with Crew(self._room.means()) as crew:
                 run = self._make_run(book, crew, story)
                 run.tally.parts, run.tally.segments = swept.parts, swept.segments
-                run.resolve()
-                planning = self._plan(book)
-                ended = self._refusal(book, planning)
-                ended = ended or run.run(planning.copies(), planning.chooser())
-                if run.was_late:
-                    run.resolve()
-                troubles = self._prune(run, crew) if options.prune_empty else []
-                run.tally.requests = crew.requests
+                try:
+                    ended, troubles = self._work(book, run, crew)
+                except DcmirrorError:
+                    self._conclude(run, story, "ended early", [])
+                    raise
+                finally:
+                    run.tally.requests = crew.requests
             return self._conclude(run, story, ended, troubles)
         finally:
             story.close()
+
+    def _work(
+        self, book: DeletionBook, run: CleanupRun, crew: Crew
+    ) -> tuple[str, list[str]]:
+        """What ended it early, "" for nothing, and what went wrong with directories."""
+        run.resolve()
+        planning = self._plan(book)
+        ended = self._refusal(book, planning)
+        ended = ended or run.run(planning.copies(), planning.chooser())
+        if run.was_late:
+            run.resolve()
+        return ended, self._prune(run, crew) if self._options.prune_empty else []
 
     def _refusal(self, book: DeletionBook, planning: Planning) -> str:
         """Why nothing may be deleted; "" if it may, or if there is nothing."""
@@ -173,8 +190,9 @@ class _Cleanup:
                 "or set [cleanup] allowed"
             )
         say(show.census_line(census))
-        if not options.confirm("Delete them? There is no way back."):
-            return "nothing is deleted: not confirmed"
+        with self._room.interruptible():
+            if not options.confirm("Delete them? There is no way back."):
+                return "nothing is deleted: not confirmed"
         fact.remember()
         return ""
 

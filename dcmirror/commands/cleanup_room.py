@@ -150,6 +150,15 @@ class Room:
             for number, handler in old.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """While the user is asked, INT means what it always does."""
+        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, ours)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.soon.is_set():
             self.stop.now.set()

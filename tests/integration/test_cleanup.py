@@ -21,7 +21,7 @@ from dcmirror import config
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.commands.cleanup import CleanupOptions, cleanup
 from dcmirror.commands.cleanup_plan import Scope
-from dcmirror.commands.report import Form
+from dcmirror.commands.report import Form, ReportOptions, report
 from dcmirror.core.paths import is_isolated_name
 from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
@@ -823,3 +823,22 @@ def test_pruning_without_renames_is_refused(site: Site) -> None:
 
     with pytest.raises(ConfigError, match="prune-empty"):
         site.run(prune_empty=True)
+
+
+def test_the_report_counts_what_was_deleted_and_nothing_else(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.copies("a", "b", "gone", "kept")
+    site.source.remove(f"{RAW}/gone")
+    site.source.faults.add("status", f"{RAW}/*", status=403, methods="DELETE", times=1)
+    site.run(verbosity=-1)
+    capsys.readouterr()
+    report(ReportOptions(settings=site.settings, now=time.time() + 1, form=Form.JSON))
+    told = json.loads(capsys.readouterr().out)["catalogue"]
+
+    assert told["sources_deleted"] == {
+        "files": 2,
+        "bytes": 200,
+        "failed": 1,
+        "unfinished": 0,
+    }
