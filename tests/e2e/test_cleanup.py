@@ -1,4 +1,4 @@
-"""``dcmirror cleanup`` as cron runs it: only what is proved goes, whatever is killed."""
+"""``dcmirror cleanup`` as cron runs it: only what is proved goes, killed or not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from deployment import Deployment, Running
@@ -15,6 +17,9 @@ from dcmirror.core.paths import is_isolated_name
 from dcmirror.testing.fake_dcache import FakeDCache
 from dcmirror.testing.pki import Pki
 from helpers import wait_until
+
+if TYPE_CHECKING:
+    from servers.kafka import Kafka
 
 NOBODY = "127.0.0.1:9"  # cleanup asks no broker
 KILLS = 20
@@ -65,6 +70,18 @@ def only_what_was_proved_is_gone(site: Deployment, source: FakeDCache) -> None:
     assert len({d.pnfsid for d in source.deletions}) == len(source.deletions)
 
 
+def has_asked_or_ended(source: FakeDCache, running: Running, until: int) -> bool:
+    """Whether so many requests have come in all."""
+    return len(source.requests.all()) >= until or running.process.poll() is not None
+
+
+def are_mirrored(site: Deployment, source: FakeDCache) -> bool:
+    """Whether the books have the newest version of every file."""
+    if not site.copies():  # the books are being made
+        return False
+    return set(proved(site)) >= {v.pnfsid for v in source.files.values()}
+
+
 def isolated(source: FakeDCache) -> list[str]:
     """What is set apart at the source now."""
     return [p for p in source.files if is_isolated_name(p.rpartition("/")[2])]
@@ -93,13 +110,7 @@ def test_twenty_kills_and_an_adversary_cost_no_file_that_was_not_proved(
     for _ in range(KILLS):
         running = Running(site, "cleanup", "-q")
         until = len(source.requests.all()) + dice.randrange(1, 70)
-        wait_until(
-            lambda: (
-                len(source.requests.all()) >= until
-                or running.process.poll() is not None
-            ),
-            30,
-        )
+        wait_until(partial(has_asked_or_ended, source, running, until), 30)
         running.kill()
     del source.site.watchers["DELETE"]
     for _ in range(2):  # the last one finds nothing left over
@@ -187,3 +198,30 @@ def test_a_door_that_is_away_ends_it_with_its_own_status(
     assert done.returncode == 14, done.stderr
     assert len(done.stderr.splitlines()) < 6
     assert "Traceback" not in done.stderr
+
+
+def test_it_runs_beside_a_watch_which_mirrors_what_is_written_anew(
+    deploy: Callable[..., Deployment], dcache: FakeDCache, kafka: Kafka
+) -> None:
+    """And the door's own records of the deletions start nothing."""
+    site = deploy(
+        kafka.bootstrap,
+        dcache.door_url,
+        cleanup={"allowed": True, "min_age_days": 0.0, "max_fraction": 1.0},
+    )
+    watch = site.watch()
+    paths = [f"{RAW}/f{number}" for number in range(10)]
+    for turn in range(2):
+        for number, path in enumerate(paths):
+            dcache.upload(path, size=100, seed=10 * turn + number)
+        wait_until(partial(are_mirrored, site, dcache), 60)
+        done = site.run("cleanup")
+        assert done.returncode == 0, done.stderr
+        assert dcache.files == {}
+    only_what_was_proved = {d.pnfsid for d in dcache.deletions}
+
+    assert len(only_what_was_proved) == 20
+    assert watch.stop() == 0
+    assert site.failed_rows() == []
+    assert site.files() == {f"f{number}" for number in range(10)}
+    assert site.query("SELECT count(*) FROM deletions") == [(20,)]
