@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from contracts.webdav import (
     SourceUnderTest,
     client_of,
     credential_of,
+    open_client,
     own_directory,
 )
 from dcmirror.testing.fake_dcache import FakeDCache
@@ -62,9 +64,11 @@ class TestFakeDCache(SourceContract):
                 "redirect-to", f"{root}/{name}", url=there, methods="DELETE"
             )
 
-        with client_of(pki, fake.door_url, pki.proxy, fake.root) as client:
+        door = (pki, fake.door_url, pki.proxy, fake.root)
+        with client_of(*door) as client:
             yield SourceUnderTest(
                 client=client,
+                make_client=partial(open_client, *door),
                 root=root,
                 store=lambda name, data: fake.upload(f"{root}/{name}", data),
                 exists=exists,
@@ -94,9 +98,11 @@ class TestApache(SourceContract):
             apache.start()
 
         credential = credential_of(pki.user_cert, pki.user_key, tmp_path)
-        with client_of(pki, apache.url, credential) as client:
+        door = (pki, apache.url, credential)
+        with client_of(*door) as client:
             yield SourceUnderTest(
                 client=client,
+                make_client=partial(open_client, *door),
                 root=root,
                 store=lambda name, data: apache.upload(f"{root}/{name}", data),
                 exists=lambda name: (apache.data / root[1:] / name).exists(),
@@ -126,9 +132,11 @@ class TestXRootD(SourceContract):
             (there / name).chmod(0o700)
 
         make_directory(".")
-        with client_of(pki, xrootd.url, pki.proxy) as client:
+        door = (pki, xrootd.url, pki.proxy)
+        with client_of(*door) as client:
             yield SourceUnderTest(
                 client=client,
+                make_client=partial(open_client, *door),
                 root=root,
                 store=lambda name, data: xrootd.upload(
                     f"{root}/{name}", data, has_digest=False
@@ -137,6 +145,8 @@ class TestXRootD(SourceContract):
                 make_directory=make_directory,
                 forbid=forbid,
                 delete_statuses=(200,),
+                # of its 404 to a DELETE one in ten never arrives
+                hangs_up=True,
                 # it takes what follows a "?" for options even where that was escaped,
                 # and lists names without escaping them: there "%20" is no blank, and
                 # a blank at the end is nobody's; of 255 bytes it lists 254
