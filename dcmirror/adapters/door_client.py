@@ -16,7 +16,7 @@ from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.adapters.webdav import Headers
 from dcmirror.core import diagnosis
-from dcmirror.core.door_errors import DoorError, DoorStopped
+from dcmirror.core.door_errors import DoorError, DoorStopped, with_remedy
 from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.http_values import retry_after_seconds
@@ -133,7 +133,9 @@ class DoorClient:
             instead = shown(without_secrets(listing.stranger)) or "nothing"
             raise _not_understood(directory, f"it names {instead} instead")
         if not listing.is_directory:
-            raise DoorError(f"{directory}: not a directory", FailureClass.REMOVED)
+            raise DoorError(
+                f"{shown(directory)}: not a directory", FailureClass.REMOVED
+            )
 
     def look(self, path: str) -> Entry | None:
         """What is at a path below the namespace root now; None if there is nothing.
@@ -281,7 +283,7 @@ class DoorClient:
             if headers.status != question.wanted_status:
                 raise self._refused(question.method, path, headers)
         finally:
-            self._idle.append(line)
+            self._give_back(line)
 
     def _ask(self, question: Question, path: str) -> Answer:
         line = self._take_line()
@@ -290,17 +292,25 @@ class DoorClient:
                 pass
             return line.answer
         finally:
-            self._idle.append(line)
+            self._give_back(line)
 
     def _on(self, line: CurlLine, question: Question, path: str) -> Iterator[bytes]:
         if not self._pace.wait(self._is_stopped):
-            raise DoorStopped(f"{path}: not asked for: we are told to stop")
+            raise DoorStopped(f"{shown(path)}: not asked for: we are told to stop")
         yield from line.ask(question)
         answer = line.answer
-        if answer.curl_code:
+        status = answer.headers.status
+        if status == 429:
+            self._defer(answer.headers)
+        if answer.curl_code and (status < 200 or status == question.wanted_status):
             if self._is_stopped():
-                raise DoorStopped(f"{path}: given up: we are told to stop")
+                raise DoorStopped(f"{shown(path)}: given up: we are told to stop")
             raise _unanswered(question.method, path, answer)
+
+    def _defer(self, headers: Headers) -> None:
+        """All threads of the command slow down, for the door counts by address."""
+        asked = retry_after_seconds(headers.retry_after, self._wall())
+        self._pace.defer(1.0 if asked is None else asked)
 
     def _take_line(self) -> CurlLine:
         """A second one where somebody asks for more while a listing comes in."""
@@ -310,15 +320,19 @@ class DoorClient:
             return line
         return self._idle.pop()
 
+    def _give_back(self, line: CurlLine) -> None:
+        if line in self._lines:  # else it was closed meanwhile
+            self._idle.append(line)
+
     def _refused(self, method: str, path: str, headers: Headers) -> DoorError:
         status = headers.status
         retry_after = retry_after_seconds(headers.retry_after, self._wall())
-        if status == 429:
-            self._pace.defer(retry_after or 1.0)
+        kind = _kind_of(status)
         reason = f" {headers.reason}" if headers.reason else ""
+        text = f"{shown(path)}: the door answers {method} with status {status}{reason}"
         return DoorError(
-            f"{path}: the door answers {method} with status {status}{reason}",
-            _kind_of(status),
+            with_remedy(text, kind, status),
+            kind,
             http_status=status,
             retry_after=retry_after,
         )
@@ -347,10 +361,10 @@ def _unanswered(method: str, path: str, answer: Answer) -> DoorError:
     code, message = answer.curl_code, answer.message
     kind = diagnosis.of_curl(code, message, is_connected=answer.is_connected)
     status = answer.headers.status or None
-    text = f"{path}: {method} had no answer: {message or f'curl error {code}'}"
-    return DoorError(text, kind, http_status=status)
+    text = f"{shown(path)}: {method} had no answer: {message or f'curl error {code}'}"
+    return DoorError(with_remedy(text, kind, status), kind, http_status=status)
 
 
 def _not_understood(path: str, why: str) -> DoorError:
-    text = f"{path}: the door's listing cannot be used: {why}"
+    text = f"{shown(path)}: the door's listing cannot be used: {why}"
     return DoorError(text, FailureClass.TRANSIENT)

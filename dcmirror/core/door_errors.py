@@ -5,14 +5,32 @@ from __future__ import annotations
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import DcmirrorError, ExitStatus
 
+_NO_LISTING = "name in [dcache] url a door that lists directories (WebDAV)"
+
 #: What helps against an answer of the door.
 REMEDIES = {
+    301: _NO_LISTING,
+    302: _NO_LISTING,
+    307: _NO_LISTING,
     401: "have this proxy's identity (or VO) mapped to a user of the source",
     403: "have that user given the right to read there",
     404: "look at [dcache] url, pool and folder: "
     "url + (folder below pool) is where the door should show it",
+    405: _NO_LISTING,
     429: "wait: the door blocks this address after too many errors",
+    501: _NO_LISTING,
 }
+
+_NO_ANSWER = {
+    FailureClass.CREDENTIAL: "look at the proxy",
+    FailureClass.HOST: "is the door up, and does a firewall let us by?",
+}
+
+
+def with_remedy(text: str, kind: FailureClass, http_status: int | None) -> str:
+    """The text, and what helps where that is known."""
+    remedy = _NO_ANSWER.get(kind) if http_status is None else REMEDIES.get(http_status)
+    return f"{text}; {remedy}" if remedy else text
 
 
 class DoorError(DcmirrorError):

@@ -16,6 +16,7 @@ from pathlib import Path
 from dcmirror.adapters.door_client import DoorClient
 from dcmirror.adapters.frontier import Frontier
 from dcmirror.core.door_errors import DoorError, DoorStopped
+from dcmirror.core.escapes import shown
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.listing import Entry
 from dcmirror.processes.patience import Patience
@@ -194,7 +195,7 @@ class Walk:
     def _list(self, client: DoorClient, number: int, path: str) -> None:
         try:
             if path.count("/") - self._root.count("/") > DEEPEST:
-                text = f"{path}: more than {DEEPEST} directories below {self._root}"
+                text = f"{shown(path)}: more than {DEEPEST} directories below the root"
                 raise DoorError(text, FailureClass.UNSAFE_PATH)
             self._patience.call(self._list_once, client, number, path)
             self._troubles = 0
