@@ -11,7 +11,7 @@ from dcmirror.core.paths import PathMap
 
 #: Lines that are looked at to tell a dump from a list of paths.
 _SAMPLE = 100
-_DUMP = re.compile(r"(/.*\S)[ \t]+([0-9]{1,19})(?:[ \t]+([0-9a-fA-F]{1,8}|-))?[ \t]*")
+_DUMP = re.compile(r"(/.*?\S)[ \t]+([0-9]{1,19})(?:[ \t]+([0-9a-fA-F]{8}|-))?[ \t]*")
 _MOST_BYTES = 16384
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from dcmirror.core.entries import State
 from dcmirror.core.jobs import Job
 from dcmirror.errors import DcmirrorError
 from dcmirror.processes.engine import Engine
@@ -73,6 +74,15 @@ class JobsFeed:
         self.engine.is_yielding = not self.may_offer()
         if not (self._is_over or self._is_paused or self.engine.is_yielding):
             self._offer_some(now, self.engine)
+        if self._is_over:
+            self._clear_suspects(self.engine)
+
+    @staticmethod
+    def _clear_suspects(engine: Engine) -> None:
+        """Nothing more runs or will run that could show the source to be well."""
+        suspects = engine.dispatcher.count(State.PROVISIONAL)
+        if suspects and suspects == len(engine.dispatcher.entries):
+            engine.source_watch.settle_everything()
 
     def _offer_some(self, now: float, engine: Engine) -> None:
         for _ in range(_AT_ONCE):
