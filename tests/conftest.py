@@ -17,7 +17,9 @@ from servers.background import Background
 from servers.ladder import Ladder, Unavailable, check_docker
 
 # what they assert shall say what was found, as in test modules
-pytest.register_assert_rewrite("contracts.door", "contracts.webdav")
+pytest.register_assert_rewrite(
+    *("contracts.door", "contracts.looks", "contracts.sources", "contracts.webdav")
+)
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contracts.webdav import client_of, credential_of, own_directory
+from contracts.sources import client_of, credential_of, own_directory
 from dcmirror.adapters.door_client import DoorClient
 from dcmirror.core.deletion import Kept, Result
 from dcmirror.core.jobs import CopyRecord

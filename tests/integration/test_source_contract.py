@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 import pytest
 
-from contracts.webdav import (
+from contracts.sources import (
     ODD_NAMES,
-    SourceContract,
     SourceUnderTest,
     client_of,
     credential_of,
     open_client,
     own_directory,
 )
+from contracts.webdav import SourceContract
 from dcmirror.testing.fake_dcache import FakeDCache
 
 if TYPE_CHECKING:
