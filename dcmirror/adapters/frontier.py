@@ -88,6 +88,7 @@ class Frontier:
         has_more = database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
         if row is not None and row[0] == self._root and has_more.fetchone()[0]:
             database.execute("DELETE FROM directories WHERE state = ?", (_FOUND,))
+            _forget_below_listed(database)
             database.execute("UPDATE directories SET state = ?", (_WAITING,))
             return True
         database.execute("DELETE FROM walk")
@@ -190,6 +191,19 @@ def _insert(
         "INSERT OR IGNORE INTO directories (path, state, found_in) VALUES (?, ?, ?)",
         ((path, state, number) for path in paths),
     )
+
+
+def _forget_below_listed(database: sqlite3.Connection) -> None:
+    """What is listed again shows again what is in it, which must not come twice."""
+    listed = database.execute(
+        "SELECT path FROM directories WHERE state = ? ORDER BY path", (_LISTED,)
+    )
+    for (path,) in listed.fetchall():
+        below = path.rstrip("/")
+        database.execute(
+            "DELETE FROM directories WHERE path > ? AND path < ?",
+            (f"{below}/", f"{below}0"),  # "0" comes right after "/"
+        )
 
 
 def _set_state(database: sqlite3.Connection, number: int, state: int) -> None:
