@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmirror.core.deletion import Keep, Kept
+from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.events import StorageEvent
 from dcmirror.core.failures import Failure, FailureClass
+from dcmirror.core.findings import Impact, Summary
 from dcmirror.core.jobs import (
     AttemptResult,
     CopyRecord,
@@ -210,6 +212,19 @@ FULL = {
     ),
     "source_kept": (AT, "a/b.tar", SOURCE, Keep(Kept.REPLACED, "another pnfsid")),
     "audit_finished": (AT, AuditCounts(9, 8, 7, 6, 5, 1, 2, 3, 2), 4.0, "done"),
+    "reconcile_started": ((AT, "compares the source"), {"is_resumed": True}),
+    "reconcile_finished": (
+        AT,
+        Summary(
+            is_complete=True,
+            is_dry=False,
+            directories=2,
+            files=9,
+            found=dict.fromkeys(DifferenceKind, 1),
+            impact=Impact(3, 4, 2.0),
+        ),
+        "stopped by SIGTERM",
+    ),
     "cleanup_finished": (AT, CleanupTally(deleted=2, deleted_bytes=9), 4.0, "stopped"),
 }
 
