@@ -33,7 +33,7 @@ class Source(Protocol):
     """A place that can be filled and spoilt; names are paths below the folder."""
 
     def replace(self, name: str) -> None:
-        """Another file of that size stands there; nobody tells."""
+        """Another file stands there; nobody tells."""
 
     def rename(self, name: str, new: str) -> None:
         """Nobody tells."""
@@ -154,7 +154,7 @@ class XRootDSource:
 
     def replace(self, name: str) -> None:
         old = self._path(name).read_bytes()
-        other = bytes(byte ^ 0x5A for byte in old)
+        other = bytes(byte ^ 0x5A for byte in old) + b"more"
         self._path(name).unlink()
         self._door.upload(f"/{self._folder}/{name}", other)
 
@@ -204,9 +204,10 @@ def leave_copies(
     mirror: Path, plan: Plan, names: Iterable[str], held: dict[str, Held]
 ) -> None:
     """What an instance leaves whose state directory was lost: files with marks."""
+    for directory in {name.rpartition("/")[0] for name in plan.contents}:
+        (mirror / directory).mkdir(parents=True)
     for name in names:
         path = mirror / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content(plan, name))
         here = held[name]
         mark = Mark(
