@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dcmirror.adapters.curl_requests import CurlLine, Question
+from dcmirror.adapters.curl_requests import Question
+from dcmirror.adapters.door_lines import DoorLines, not_understood
 from dcmirror.adapters.pace import Pace
-from dcmirror.adapters.requests import Answer, TransferOptions
+from dcmirror.adapters.requests import TransferOptions
 from dcmirror.adapters.webdav import Headers
-from dcmirror.core import diagnosis
-from dcmirror.core.door_errors import DoorError, DoorStopped, with_remedy
+from dcmirror.core.door_errors import DoorError
 from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
-from dcmirror.core.http_values import retry_after_seconds
 from dcmirror.core.limits import Limits
 from dcmirror.core.listing import (
     PROPERTIES,
@@ -31,19 +30,14 @@ from dcmirror.core.listing import (
 )
 from dcmirror.core.multistatus import (
     DAV,
-    MultistatusError,
-    MultistatusReader,
     Response,
-    propfind_body,
 )
 from dcmirror.core.paths import PathMap
 
 _FREE_BYTES = f"{DAV} quota-available-bytes"
-_XML = "Content-Type: application/xml; charset=utf-8"
 #: Less than that on average for ``answer_seconds`` is no answer any more.
 _LEAST_BYTES_PER_SECOND = 100.0
 _GONE = frozenset({404, 410})
-_MULTISTATUS = 207
 #: Components that make a path another one's.
 _NO_NAMES = frozenset({"", ".", ".."})
 
@@ -61,7 +55,7 @@ class DoorOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeleteAnswer:
-    """What the door said; a 404 may be its answer to a request that came twice."""
+    """What the door said; the request was sent once."""
 
     status: int
     reason: str = ""
@@ -77,42 +71,30 @@ class DoorClient:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._paths = options.path_map
-        self._pace = pace
-        self._wall = wall
         limits = Limits(
             options.connect_seconds,
             options.answer_seconds,
             _LEAST_BYTES_PER_SECOND,
             options.answer_seconds,
         )
-        self._options = TransferOptions(options.proxy, options.capath, limits)
-        self._is_abandoned = False
-        self._lines: list[CurlLine] = []
-        self._idle: list[CurlLine] = []
-        self._requests_before = 0
+        curl_options = TransferOptions(options.proxy, options.capath, limits)
+        self._lines = DoorLines(curl_options, pace, wall)
 
     @property
     def requests(self) -> int:
         """How many requests were sent."""
-        return self._requests_before + sum(line.requests for line in self._lines)
+        return self._lines.requests
 
     def close(self) -> None:
         """Hang up; a later call would connect again."""
-        self._requests_before = self.requests
-        for line in self._lines:
-            line.close()
-        self._lines.clear()
-        self._idle.clear()
+        self._lines.close()
 
     def abandon(self) -> None:
         """End what is under way, and whatever would come, with DoorStopped.
 
         Any thread may call this.
         """
-        self._is_abandoned = True
-
-    def _is_stopped(self) -> bool:
-        return self._is_abandoned or self._pace.is_stopped
+        self._lines.abandon()
 
     def list(self, directory: str) -> Iterator[Entry]:
         """What is in a directory, as it comes in; not the directory itself.
@@ -125,13 +107,15 @@ class DoorClient:
         """
         url = self._paths.directory_url(directory)
         listing = Listing(directory, url)
-        for response in self._propfind(directory, url, depth=1, wanted=PROPERTIES):
+        for response in self._lines.propfind(
+            directory, url, depth=1, wanted=PROPERTIES
+        ):
             entry = listing.entry_of(response)
             if entry is not None:
                 yield entry
         if not listing.has_itself:
             instead = shown(without_secrets(listing.stranger)) or "nothing"
-            raise _not_understood(directory, f"it names {instead} instead")
+            raise not_understood(directory, f"it names {instead} instead")
         if not listing.is_directory:
             raise DoorError(
                 f"{shown(directory)}: not a directory", FailureClass.REMOVED
@@ -150,7 +134,7 @@ class DoorClient:
             return None
         entry = entry_named(path, url, found)
         if entry is None:
-            raise _not_understood(path, f"it names {shown(found.href)} instead")
+            raise not_understood(path, f"it names {shown(found.href)} instead")
         if entry.is_directory or entry.size is None or entry.trouble:
             return entry
         if entry.adler32 is not None and (entry.pnfsid or has_etag(found)):
@@ -171,24 +155,26 @@ class DoorClient:
     def _alone_at(self, path: str, url: str) -> Response:
         """The one response of depth 0, read to its end."""
         found: list[Response] = []
-        for response in self._propfind(path, url, depth=0, wanted=PROPERTIES):
+        for response in self._lines.propfind(path, url, depth=0, wanted=PROPERTIES):
             found.append(response)
             if len(found) > 1:
                 break
         if len(found) != 1:
-            raise _not_understood(path, "it is not about one name")
+            raise not_understood(path, "it is not about one name")
         return found[0]
 
     def _with_digest(self, entry: Entry, url: str) -> Entry:
         """Ask HEAD, which may know more; all it says is of one and the same moment."""
         if entry.size == 0:  # XRootD would not answer
             return entry
-        answer = self._ask(Question("HEAD", url, ("Want-Digest: adler32",)), entry.path)
+        answer = self._lines.ask(
+            Question("HEAD", url, ("Want-Digest: adler32",)), entry.path
+        )
         headers = answer.headers
         if headers.status == 200:
             return _as_head_says(entry, headers)
         if headers.status in (401, 403, 429) or headers.status >= 500:
-            raise self._refused("HEAD", entry.path, headers)
+            raise self._lines.refused("HEAD", entry.path, headers)
         return entry  # some have no HEAD, or none for such names
 
     def delete(self, path: str) -> DeleteAnswer:
@@ -239,7 +225,7 @@ class DoorClient:
     def _change(
         self, method: str, path: str, url: str, headers: tuple[str, ...] = ()
     ) -> DeleteAnswer:
-        answer = self._ask(Question(method, url, headers, may_repeat=False), path)
+        answer = self._lines.ask(Question(method, url, headers, may_repeat=False), path)
         return DeleteAnswer(answer.headers.status, answer.headers.reason)
 
     def free_bytes(self, directory: str) -> int | None:
@@ -249,101 +235,12 @@ class DoorClient:
             DoorError: the directory cannot be asked for.
         """
         url = self._paths.directory_url(directory)
-        asked = self._propfind(directory, url, depth=0, wanted=(_FREE_BYTES,))
+        asked = self._lines.propfind(directory, url, depth=0, wanted=(_FREE_BYTES,))
         found = next(asked, None)
         for _ in asked:  # to the end, for the connection's sake
             pass
         text = found.properties.get(_FREE_BYTES, "") if found else ""
         return size_of(text)
-
-    def _propfind(
-        self, path: str, url: str, *, depth: int, wanted: tuple[str, ...]
-    ) -> Iterator[Response]:
-        question = Question(
-            "PROPFIND",
-            url,
-            (f"Depth: {depth}", _XML),
-            propfind_body(wanted),
-            wanted_status=_MULTISTATUS,
-        )
-        reader = MultistatusReader(wanted)
-        try:
-            for piece in self._pieces(question, path):
-                yield from reader.feed(piece)
-            reader.close()
-        except MultistatusError as exc:
-            raise _not_understood(path, str(exc)) from exc
-
-    def _pieces(self, question: Question, path: str) -> Iterator[bytes]:
-        """The body of the answer that was wanted."""
-        line = self._take_line()
-        try:
-            yield from self._on(line, question, path)
-            headers = line.answer.headers
-            if headers.status != question.wanted_status:
-                raise self._refused(question.method, path, headers)
-        finally:
-            self._give_back(line)
-
-    def _ask(self, question: Question, path: str) -> Answer:
-        line = self._take_line()
-        try:
-            for _ in self._on(line, question, path):
-                pass
-            return line.answer
-        finally:
-            self._give_back(line)
-
-    def _on(self, line: CurlLine, question: Question, path: str) -> Iterator[bytes]:
-        if not self._pace.wait(self._is_stopped):
-            raise DoorStopped(f"{shown(path)}: not asked for: we are told to stop")
-        yield from line.ask(question)
-        answer = line.answer
-        status = answer.headers.status
-        if status == 429:
-            self._defer(answer.headers)
-        if answer.curl_code and (status < 200 or status == question.wanted_status):
-            if self._is_stopped():
-                raise DoorStopped(f"{shown(path)}: given up: we are told to stop")
-            raise _unanswered(question.method, path, answer)
-
-    def _defer(self, headers: Headers) -> None:
-        """All threads of the command slow down, for the door counts by address."""
-        asked = retry_after_seconds(headers.retry_after, self._wall())
-        self._pace.defer(1.0 if asked is None else asked)
-
-    def _take_line(self) -> CurlLine:
-        """A second one where somebody asks for more while a listing comes in."""
-        if not self._idle:
-            line = CurlLine(self._options, self._is_stopped)
-            self._lines.append(line)
-            return line
-        return self._idle.pop()
-
-    def _give_back(self, line: CurlLine) -> None:
-        if line in self._lines:  # else it was closed meanwhile
-            self._idle.append(line)
-
-    def _refused(self, method: str, path: str, headers: Headers) -> DoorError:
-        status = headers.status
-        retry_after = retry_after_seconds(headers.retry_after, self._wall())
-        kind = _kind_of(status)
-        reason = f" {headers.reason}" if headers.reason else ""
-        text = f"{shown(path)}: the door answers {method} with status {status}{reason}"
-        return DoorError(
-            with_remedy(text, kind, status),
-            kind,
-            http_status=status,
-            retry_after=retry_after,
-        )
-
-
-def _kind_of(status: int) -> FailureClass:
-    if 300 <= status < 400:
-        return FailureClass.REDIRECT
-    if status >= 500:  # only of a GET may it mean a file that is not there yet
-        return FailureClass.TRANSIENT
-    return diagnosis.of_status(status)
 
 
 def _as_head_says(entry: Entry, headers: Headers) -> Entry:
@@ -355,16 +252,3 @@ def _as_head_says(entry: Entry, headers: Headers) -> Entry:
         adler32=headers.adler32,
         modified=headers.last_modified or entry.modified,
     )
-
-
-def _unanswered(method: str, path: str, answer: Answer) -> DoorError:
-    code, message = answer.curl_code, answer.message
-    kind = diagnosis.of_curl(code, message, is_connected=answer.is_connected)
-    status = answer.headers.status or None
-    text = f"{shown(path)}: {method} had no answer: {message or f'curl error {code}'}"
-    return DoorError(with_remedy(text, kind, status), kind, http_status=status)
-
-
-def _not_understood(path: str, why: str) -> DoorError:
-    text = f"{shown(path)}: the door's listing cannot be used: {why}"
-    return DoorError(text, FailureClass.TRANSIENT)
