@@ -10,19 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters import shipping_report
 from dcmirror.adapters.credentials import default_capath, default_proxy
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
-from dcmirror.adapters.human_log import HumanLog
-from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.pace import Pace
-from dcmirror.adapters.state_directory import StateDirectory, instance_name
+from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.core.paths import PathMap
-from dcmirror.processes.assembly import log_level
 from dcmirror.processes.cleanup_crew import Means, StopSwitch
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.processes.patience import Patience
+from dcmirror.processes.tellers import make_teller, open_journal, open_log
 from dcmirror.settings import Settings
 
 # As long as the door may be away, or refuse our credential.
@@ -118,23 +115,10 @@ class Room:
     def story(self) -> CleanupStory:
         """Where it tells; on standard error only what an operator must see."""
         settings, state = self._settings, self._state
-        limits = settings.journal
-        journal = Journal(
-            state.journal,
-            limits.max_bytes,
-            limits.segment_bytes,
-            checkpoint=state.checkpoint,
-            min_free=limits.min_free,
-        )
-        verbosity = self._verbosity - (settings.log.file is None)
-        return CleanupStory(
-            journal,
-            HumanLog(settings.log.file, log_level(settings, verbosity)),
-            "cleanup",
-            mirror=settings.local.downloadfolder,
-            instance=instance_name(settings, self._instance),
-            namespace=settings.elasticsearch.namespace,
-            shipping=shipping_report.path_beside(state.checkpoint),
+        journal = open_journal(settings, state)
+        log = open_log(settings, self._verbosity - (settings.log.file is None))
+        return make_teller(
+            CleanupStory, settings, state, "cleanup", self._instance, journal, log
         )
 
     @contextmanager

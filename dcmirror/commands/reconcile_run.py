@@ -14,16 +14,16 @@ from types import FrameType
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
-from dcmirror.adapters.state_directory import instance_name
 from dcmirror.commands.engine_run import EngineRun, run_feed
 from dcmirror.commands.reconcile_progress import Progress, Sight, progress_for
 from dcmirror.commands.reconcile_work import Comparison, Ended, Work
 from dcmirror.errors import ExitStatus
-from dcmirror.processes.assembly import EngineRoom, log_level
+from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.priority import WatchFirst
 from dcmirror.processes.reconcile_story import ReconcileStory
 from dcmirror.processes.survey import Survey
 from dcmirror.processes.survey_feed import JobQueue, SurveyFeed
+from dcmirror.processes.tellers import make_teller, open_journal, open_log
 
 _SECOND = 1.0
 
@@ -145,27 +145,16 @@ def _sight(
 
 def _own_story(work: Work) -> ReconcileStory:
     """Without an engine there is no journal yet."""
-    settings, limits = work.settings, work.settings.journal
-    journal = Journal(
-        work.state.journal,
-        limits.max_bytes,
-        limits.segment_bytes,
-        checkpoint=work.state.checkpoint,
-        min_free=limits.min_free,
-    )
+    journal = open_journal(work.settings, work.state)
     # Without a log file the human log is the terminal: fewer lines of it there.
-    level = log_level(settings, work.verbosity - (settings.log.file is None))
-    return _story_on(work, journal, HumanLog(settings.log.file, level))
+    verbosity = work.verbosity - (work.settings.log.file is None)
+    return _story_on(work, journal, open_log(work.settings, verbosity))
 
 
 def _story_on(work: Work, journal: Journal, log: HumanLog) -> ReconcileStory:
-    return ReconcileStory(
-        journal,
-        log,
-        "reconcile",
-        mirror=work.settings.local.downloadfolder,
-        instance=instance_name(work.settings, work.instance),
-        namespace=work.settings.elasticsearch.namespace,
+    settings, state, instance = work.settings, work.state, work.instance
+    return make_teller(
+        ReconcileStory, settings, state, "reconcile", instance, journal, log
     )
 
 

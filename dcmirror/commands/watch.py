@@ -25,7 +25,6 @@ from dcmirror.processes.assembly import (
     EngineRoom,
     assemble,
     engine_plan,
-    log_level,
     planner_of,
 )
 from dcmirror.processes.credential_watch import CredentialWatch
@@ -37,6 +36,7 @@ from dcmirror.processes.reconcile_timer import ReconcileTimer
 from dcmirror.processes.status import StatusBoard
 from dcmirror.processes.status_parts import age_of
 from dcmirror.processes.supervisor import Supervisor
+from dcmirror.processes.tellers import log_level
 from dcmirror.settings import Settings
 
 #: How often the running tasks are listed in the human log (seconds).

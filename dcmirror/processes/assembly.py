@@ -9,17 +9,15 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dcmirror.adapters import shipping_report
 from dcmirror.adapters.catalogue import Catalogue
-from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.credentials import default_proxy
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
-from dcmirror.adapters.state_directory import StateDirectory, instance_name
+from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.filters import Rules
 from dcmirror.core.holds import HoldBook
@@ -28,15 +26,13 @@ from dcmirror.core.paths import PathMap
 from dcmirror.core.plan import Planner
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.processes.engine import Engine, EnginePlan
-from dcmirror.processes.fleet import LONGEST_SILENCE, Fleet, Post
-from dcmirror.processes.logger import LoggerBoot, logger_main
+from dcmirror.processes.fleet import LONGEST_SILENCE, Fleet
+from dcmirror.processes.posts import logger_post, worker_posts
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
-from dcmirror.processes.worker import WorkerBoot, worker_main
+from dcmirror.processes.tellers import make_teller, open_journal, open_log
 from dcmirror.settings import Settings
 
-_MOST_WORKERS = 4
-_LEVELS = ("error", "warning", "info", "debug")
 # For tests of the real command, whose patience is shorter than an operator's.
 _PROBE_SCALE = "DCMIRROR_TEST_PROBE_SCALE"
 _SILENCE = "DCMIRROR_TEST_SILENCE_SECONDS"
@@ -86,12 +82,6 @@ def door_of(settings: Settings) -> str:
     return f"{parts.hostname}:{parts.port or 443}"
 
 
-def log_level(settings: Settings, verbosity: int) -> str:
-    """The configured level, moved by -v and -q."""
-    at = _LEVELS.index(settings.log.level) + verbosity
-    return _LEVELS[min(max(at, 0), len(_LEVELS) - 1)]
-
-
 def assemble(
     settings: Settings,
     state: StateDirectory,
@@ -114,32 +104,10 @@ def assemble(
         BooksError: a book cannot be opened.
     """
     catalogue = Catalogue(state.catalogue)
-    limits = settings.journal
-    journal = Journal(
-        state.journal,
-        limits.max_bytes,
-        limits.segment_bytes,
-        checkpoint=state.checkpoint,
-        required=limits.required,
-        min_free=limits.min_free,
-    )
-    log = HumanLog(settings.log.file, log_level(settings, verbosity))
-    story = Story(
-        journal,
-        log,
-        command,
-        mirror=settings.local.downloadfolder,
-        instance=instance_name(settings, instance),
-        namespace=settings.elasticsearch.namespace,
-        shipping=shipping_report.path_beside(state.checkpoint),
-    )
-    settler = Settler(
-        catalogue,
-        failed_csv,
-        journal,
-        ledgers,
-        on_settled=on_settled,
-    )
+    journal = open_journal(settings, state, required=settings.journal.required)
+    log = open_log(settings, verbosity)
+    story = make_teller(Story, settings, state, command, instance, journal, log)
+    settler = Settler(catalogue, failed_csv, journal, ledgers, on_settled=on_settled)
     if suspects_source is None:
         suspects_source = ledgers is not None
     engine = Engine(
@@ -164,61 +132,3 @@ def assemble(
 
 def _test_number(name: str, default: float) -> float:
     return float(os.environ.get(name, default))
-
-
-def worker_posts(
-    settings: Settings, tag: str, proxy: Path, downloads: int
-) -> list[Post]:
-    """One post for each worker; their streams add up to ``downloads``."""
-    wanted = settings.pipeline.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    count = min(wanted, downloads)
-    capath = settings.local.capath or default_capath(os.environ)
-    return [
-        _worker_post(settings, number, streams, tag, proxy, capath)
-        for number, streams in enumerate(_shares(downloads, count), start=1)
-    ]
-
-
-def _worker_post(
-    settings: Settings, number: int, streams: int, tag: str, proxy: Path, capath: Path
-) -> Post:
-    name = f"worker {number}"
-
-    def boot(inbox: Connection, outbox: Connection) -> WorkerBoot:
-        return WorkerBoot(
-            settings=settings,
-            name=name,
-            streams=streams,
-            tag=tag,
-            proxy=proxy,
-            capath=capath,
-            inbox=inbox,
-            outbox=outbox,
-        )
-
-    return Post(name, worker_main, boot, streams)
-
-
-def logger_post(settings: Settings, state: StateDirectory, command: str) -> Post:
-    """The post that ships the journal; the one of ``watch`` answers /metrics too."""
-    status = state.status if command == "watch" else None
-
-    def boot(inbox: Connection, outbox: Connection) -> LoggerBoot:
-        return LoggerBoot(
-            settings=settings,
-            journal_directory=state.journal,
-            checkpoint=state.checkpoint,
-            export=settings.journal.export,
-            name="logger",
-            inbox=inbox,
-            outbox=outbox,
-            status=status,
-        )
-
-    return Post("logger", logger_main, boot)
-
-
-def _shares(total: int, count: int) -> list[int]:
-    """``total`` in ``count`` whole parts that differ by one at most."""
-    each, rest = divmod(total, count)
-    return [each + (number < rest) for number in range(count)]
