@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dcmirror.adapters.voms import EXTENSION, VomsAttributes, read_attributes
 from dcmirror.errors import CredentialError
+from dcmirror.settings import Local
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -90,6 +91,16 @@ def default_proxy(environ: Mapping[str, str], uid: int) -> Path:
 def default_capath(environ: Mapping[str, str]) -> Path:
     """Where the CA certificates are when the configuration does not say."""
     return Path(environ.get("X509_CERT_DIR") or "/etc/grid-security/certificates")
+
+
+def proxy_of(local: Local, environ: Mapping[str, str]) -> Path:
+    """The proxy file, as configured or in its usual place."""
+    return local.proxy or default_proxy(environ, os.getuid())
+
+
+def capath_of(local: Local, environ: Mapping[str, str]) -> Path:
+    """The directory of CA certificates, as configured or in its usual place."""
+    return local.capath or default_capath(environ)
 
 
 def read_proxy(path: Path) -> ProxyInfo:

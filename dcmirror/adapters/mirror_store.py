@@ -14,17 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcmirror.adapters import linux, looks, parts
-from dcmirror.adapters.directories import (
-    Descriptor,
-    MirrorTree,
-    OpenDirectory,
-    split,
-)
+from dcmirror.adapters.directories import Descriptor, MirrorTree, OpenDirectory, split
 from dcmirror.adapters.looks import ABSENT, Look, look_at
 from dcmirror.adapters.parts import NewPart, Part, PartBusy, TargetChanged
 from dcmirror.core import marks
 from dcmirror.core.checksums import adler32
 from dcmirror.core.paths import is_own_part_name, is_part_name, part_name
+from dcmirror.settings import Settings
 
 __all__ = ["ABSENT", "Look", "MirrorStore", "Part", "PartBusy", "TargetChanged"]
 
@@ -302,3 +298,13 @@ def _never(_name: str) -> bool:
 def _write_and_sync(fd: int, data: bytes) -> None:
     os.write(fd, data)
     os.fsync(fd)
+
+
+def store_of(settings: Settings, tag: str) -> MirrorStore:
+    """The mirror of this configuration; the names of shared parts have ``tag``."""
+    return MirrorStore(
+        settings.local.downloadfolder,
+        directory_mode=int(settings.local.permissions, 8),
+        shared=settings.destination.shared,
+        tag=tag,
+    )

@@ -32,11 +32,6 @@ class StateDirectory:
         return self.path / "catalogue.db"
 
     @property
-    def failed_csv(self) -> Path:
-        """Where failures go unless ``failedtasksfile`` names another place."""
-        return self.path / "failed.csv"
-
-    @property
     def journal(self) -> Path:
         """The directory of journal segments."""
         return self.path / "journal"
@@ -74,6 +69,11 @@ def status_path(directory: Path, command: str) -> Path:
 def lock_path(directory: Path, command: str) -> Path:
     """Who holds it is the one process of that command."""
     return directory / f"{command}.lock"
+
+
+def failures_path(settings: Settings, directory: Path) -> Path:
+    """Where failures go: as configured, else into the state directory."""
+    return settings.local.failedtasksfile or directory / "failed.csv"
 
 
 def instance_name(settings: Settings, instance: str | None = None) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import Repair, Scratch
 from dcmirror.adapters.failed_csv import FailedCsv
-from dcmirror.adapters.state_directory import StateDirectory
+from dcmirror.adapters.state_directory import StateDirectory, failures_path
 from dcmirror.commands.audit_copies import Looker
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.commands.engine_run import EngineRun, run_jobs
@@ -23,7 +23,7 @@ from dcmirror.commands.replay_progress import progress_for
 from dcmirror.core.audit_copies import Standing
 from dcmirror.core.audit_findings import AuditKind, refetches, speaks_of_source
 from dcmirror.core.jobs import Job, JobKind
-from dcmirror.core.paths import PathMap, check_relative
+from dcmirror.core.paths import PathMap, check_relative, path_map_of
 from dcmirror.errors import UnsafePathError
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.listing_feed import JobsFeed
@@ -67,7 +67,7 @@ def repair(
         "audit",
         instance=instance,
         verbosity=verbosity,
-        failed_csv=FailedCsv(settings.local.failedtasksfile or state.failed_csv),
+        failed_csv=FailedCsv(failures_path(settings, state.path)),
     )
     feed = JobsFeed(_jobs(settings, scratch, report))
     with progress_for(sys.stderr, scratch.repair_count()) as progress:
@@ -84,7 +84,7 @@ def _jobs(
     settings: Settings, scratch: Scratch, report: AuditReport
 ) -> Iterator[Job | None]:
     dcache = settings.dcache
-    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    path_map = path_map_of(dcache)
     for each in scratch.repairs():
         try:
             yield _job(each, path_map)

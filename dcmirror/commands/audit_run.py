@@ -11,12 +11,13 @@ from pathlib import Path
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import Scratch
-from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.credentials import capath_of, proxy_of
 from dcmirror.adapters.daemon_sight import see
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
-from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.mirror_store import store_of
 from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.read_pace import ReadPace
+from dcmirror.adapters.state_directory import failures_path
 from dcmirror.commands.audit_copies import CopyAudit, Looker, Remembered, Scrub
 from dcmirror.commands.audit_journal import (
     JournalAudit,
@@ -34,7 +35,7 @@ from dcmirror.core.audit_choice import Oldest, Sample
 from dcmirror.core.audit_copies import AuditRow
 from dcmirror.core.audit_findings import AuditKind, Finding
 from dcmirror.core.failed_rows import NotOursError
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.errors import BooksError, DirectoryError
 from dcmirror.processes.patience import Patience
 
@@ -63,13 +64,8 @@ class AuditRun:
         self._scratch = scratch
         self._report = report
         self._progress = progress
-        self._path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
-        store = MirrorStore(
-            settings.local.downloadfolder,
-            directory_mode=int(settings.local.permissions, 8),
-            shared=settings.destination.shared,
-            tag="00000000",  # an audit makes no parts
-        )
+        self._path_map = path_map_of(dcache)
+        store = store_of(settings, "00000000")  # an audit makes no parts
         self.looker = Looker(store, settings.destination.missing == "leave")
 
     def check_mirror(self) -> None:
@@ -115,7 +111,7 @@ class AuditRun:
         return spans.totals
 
     def _read_failed(self) -> None:
-        path = self._settings.local.failedtasksfile or self._state / "failed.csv"
+        path = failures_path(self._settings, self._state)
         try:
             read_failed(path, self._path_map, self._report, self._scratch)
         except (NotOursError, BooksError) as exc:
@@ -185,10 +181,10 @@ class AuditRun:
             DoorError: it cannot be asked, or does not know us.
         """
         settings = self._settings
-        proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
+        proxy = proxy_of(settings.local, os.environ)
         options = DoorOptions(
             proxy=proxy,
-            capath=settings.local.capath or default_capath(os.environ),
+            capath=capath_of(settings.local, os.environ),
             path_map=self._path_map,
         )
         stop = threading.Event()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcmirror import config
-from dcmirror.adapters.credentials import default_capath, default_proxy
-from dcmirror.adapters.state_directory import resolve
+from dcmirror.adapters.credentials import capath_of, proxy_of
+from dcmirror.adapters.state_directory import failures_path, resolve
 from dcmirror.commands.check_local import (
     check_cas,
     check_failed_csv,
@@ -89,11 +89,11 @@ def _elastic(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
 
 
 def _proxy(options: CheckOptions, settings: Settings) -> Path:
-    return settings.local.proxy or default_proxy(options.environ, os.getuid())
+    return proxy_of(settings.local, options.environ)
 
 
 def _capath(options: CheckOptions, settings: Settings) -> Path:
-    return settings.local.capath or default_capath(options.environ)
+    return capath_of(settings.local, options.environ)
 
 
 def _credential(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
@@ -130,4 +130,4 @@ def _books(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
         return
     yield from check_state(state, settings.journal.max_bytes)
     yield from check_files(settings)
-    yield check_failed_csv(settings.local.failedtasksfile or state / "failed.csv")
+    yield check_failed_csv(failures_path(settings, state))

@@ -10,7 +10,7 @@ from dcmirror.commands.check_report import Finding, fail, ok, size, warn
 from dcmirror.core import diagnosis
 from dcmirror.core.door_errors import REMEDIES
 from dcmirror.core.failures import FailureClass
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.core.policy import MAX_HOPS, check_redirect, place_of
 from dcmirror.errors import ExitStatus
 from dcmirror.settings import Settings
@@ -24,13 +24,9 @@ _MORE_TRIES = 4
 
 def check_door(settings: Settings, prober: Prober) -> Finding:
     """PROPFIND of ``folder``."""
-    paths = _paths(settings)
+    paths = path_map_of(settings.dcache)
     url = paths.directory_url(paths.root)
     return ask_folder(url, prober)
-
-
-def _paths(settings: Settings) -> PathMap:
-    return PathMap(settings.dcache.url, settings.dcache.pool, settings.dcache.folder)
 
 
 def ask_folder(url: str, prober: Prober) -> Finding:
@@ -86,7 +82,7 @@ def _unreachable(name: str, url: str, answer: Answer) -> Finding:
 
 def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Finding]:
     """Ask for one file as a transfer would, and leave after its first bytes."""
-    paths = _paths(settings)
+    paths = path_map_of(settings.dcache)
     relative = paths.relative(path)
     if relative is None:
         text = f"{path}: not below {paths.root}"

@@ -23,7 +23,7 @@ from dcmirror.core.cleanup_plan import (
     excluding,
 )
 from dcmirror.core.jobs import CopyRecord
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
 
@@ -59,7 +59,7 @@ class Planning:
     ) -> None:
         cleanup, dcache = settings.cleanup, settings.dcache
         self.now = now
-        self.path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+        self.path_map = path_map_of(dcache)
         self.failed = FailedNames(failed_csv)
         self.failed.refresh()
         self._book = book

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.credentials import capath_of, proxy_of
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
-from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.mirror_store import MirrorStore, store_of
 from dcmirror.adapters.pace import Pace
-from dcmirror.adapters.state_directory import StateDirectory
-from dcmirror.core.paths import PathMap
+from dcmirror.adapters.state_directory import StateDirectory, failures_path
+from dcmirror.core.paths import path_map_of
 from dcmirror.processes.cleanup_crew import Means, StopSwitch
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.processes.patience import Patience
@@ -46,18 +46,18 @@ class Room:
         dcache, local = settings.dcache, settings.local
         self.stop = StopSwitch()
         self.signal: int | None = None
-        self.path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+        self.path_map = path_map_of(dcache)
         self._settings = settings
         self._state = state
         self._instance = instance
         self._verbosity = verbosity
-        self._proxy = local.proxy or default_proxy(os.environ, os.getuid())
+        self._proxy = proxy_of(local, os.environ)
         self._pace = Pace(settings.cleanup.requests_per_second, stop=self.stop.now)
 
     @property
     def failed_csv(self) -> Path:
         """Where the failures are."""
-        return self._settings.local.failedtasksfile or self._state.failed_csv
+        return failures_path(self._settings, self._state.path)
 
     def free_bytes(self) -> int | None:
         """What the door says of free space at the source."""
@@ -85,7 +85,7 @@ class Room:
         settings = self._settings
         options = DoorOptions(
             proxy=self._proxy,
-            capath=settings.local.capath or default_capath(os.environ),
+            capath=capath_of(settings.local, os.environ),
             path_map=self.path_map,
             connect_seconds=settings.source.connect_seconds,
         )
@@ -94,12 +94,7 @@ class Room:
     def store(self) -> MirrorStore:
         """The mirror."""
         settings = self._settings
-        return MirrorStore(
-            settings.local.downloadfolder,
-            directory_mode=int(settings.local.permissions, 8),
-            shared=settings.destination.shared,
-            tag=self._state.tag,
-        )
+        return store_of(settings, self._state.tag)
 
     def patience(self) -> Patience:
         """How the door is waited for."""

@@ -18,7 +18,12 @@ from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.linux import die_with_parent
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
-from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.adapters.state_directory import (
+    StateDirectory,
+    failures_path,
+    prepare,
+    resolve,
+)
 from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.commands.reconcile_output import Form, show
 from dcmirror.commands.reconcile_run import run_dry, run_engine
@@ -27,7 +32,7 @@ from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import Finding, Summary
 from dcmirror.core.name_list import BadLine, NamedFile, read_names
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import PathMap, path_map_of
 from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.reconcile_timer import PARENT
 from dcmirror.settings import Settings
@@ -70,9 +75,7 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
     if parent.isdigit():  # a watch began it: [reconcile] every_hours
         die_with_parent(int(parent), signal.SIGTERM)
     settings = options.settings
-    path_map = PathMap(
-        settings.dcache.url, settings.dcache.pool, settings.dcache.folder
-    )
+    path_map = path_map_of(settings.dcache)
     root = root_of(path_map, options.under)
     state = prepare(resolve(settings, options.instance))
     with ExitStack() as stack:
@@ -138,7 +141,7 @@ def _grace(options: ReconcileOptions) -> float:
 def _failures(
     settings: Settings, state: StateDirectory
 ) -> Iterator[tuple[str, str, str | None]]:
-    path = settings.local.failedtasksfile or state.failed_csv
+    path = failures_path(settings, state.path)
     for row in scan(path):
         if row is not None:
             yield row.path, row.failure_class, row.pnfsid

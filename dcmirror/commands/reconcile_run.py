@@ -14,6 +14,7 @@ from types import FrameType
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.state_directory import failures_path
 from dcmirror.commands.engine_run import EngineRun, run_feed
 from dcmirror.commands.reconcile_progress import Progress, Sight, progress_for
 from dcmirror.commands.reconcile_work import Comparison, Ended, Work
@@ -85,7 +86,7 @@ def _run(work: Work) -> EngineRun:
     settings = work.settings
     # What a listing has just shown is not late when it is not there: it is gone.
     impatient = replace(settings.source, grace_seconds=0.0)
-    path = settings.local.failedtasksfile or work.state.failed_csv
+    path = failures_path(settings, work.state.path)
     return EngineRun(
         replace(settings, source=impatient),
         work.state,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.catalogue_names import CatalogueNames
-from dcmirror.adapters.credentials import default_capath, default_proxy
+from dcmirror.adapters.credentials import capath_of, proxy_of
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.mirror_scan import MirrorScan
@@ -84,8 +84,8 @@ class Comparison:
         self._garbage = self._old_names = self._asked = 0
         settings = work.settings
         self._options = DoorOptions(
-            proxy=settings.local.proxy or default_proxy(os.environ, os.getuid()),
-            capath=settings.local.capath or default_capath(os.environ),
+            proxy=proxy_of(settings.local, os.environ),
+            capath=capath_of(settings.local, os.environ),
             path_map=work.path_map,
             connect_seconds=settings.source.connect_seconds,
         )

@@ -10,7 +10,12 @@ from typing import Any, Protocol
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.piped_rows import PipedRows
-from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.adapters.state_directory import (
+    StateDirectory,
+    failures_path,
+    prepare,
+    resolve,
+)
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
 from dcmirror.commands.replay_progress import progress_for
 from dcmirror.commands.replay_report import Report, replay_report
@@ -18,7 +23,7 @@ from dcmirror.commands.replay_words import counted, say, tell_document, tell_lin
 from dcmirror.core.choosing import Choice, choose
 from dcmirror.core.escapes import shown
 from dcmirror.core.failed_rows import document
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.rows_feed import RowsBook, RowsFeed
@@ -75,11 +80,11 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
     state = prepare(resolve(settings, options.instance))
     with acquire(state.lock("replay"), LOOK_SECONDS):
         if options.report is not None:
-            path_map = path_map_of(settings)
+            path_map = path_map_of(settings.dcache)
             return replay_report(options, state, options.report, path_map)
         if options.csv == PIPE:
             return _through_a_pipe(options, state)
-        path = options.csv or settings.local.failedtasksfile or state.failed_csv
+        path = options.csv or failures_path(settings, state.path)
         return _work(options, state, FailedCsv(path))
 
 
@@ -97,7 +102,7 @@ def _work(
     options: ReplayOptions, state: StateDirectory, book: Book
 ) -> ExitStatus | int:
     rows, torn = book.read()
-    wanted = choose(rows, options.choice, path_map_of(options.settings))
+    wanted = choose(rows, options.choice, path_map_of(options.settings.dcache))
     chosen = _Chosen(book, wanted, len(rows), torn)
     if torn:
         say(f"{book.path}: {torn} lines are no whole rows; they are left out")
@@ -106,12 +111,6 @@ def _work(
     if not wanted:
         return _nothing(options, chosen)
     return _run(options, state, chosen)
-
-
-def path_map_of(settings: Settings) -> PathMap:
-    """Where the files of this configuration are."""
-    dcache = settings.dcache
-    return PathMap(dcache.url, dcache.pool, dcache.folder)
 
 
 def _nothing(options: ReplayOptions, chosen: _Chosen) -> ExitStatus:
@@ -126,7 +125,7 @@ def _run(
     options: ReplayOptions, state: StateDirectory, chosen: _Chosen
 ) -> ExitStatus | int:
     settings = options.settings
-    feed = RowsFeed(chosen.rows, chosen.book, path_map_of(settings), _refused)
+    feed = RowsFeed(chosen.rows, chosen.book, path_map_of(settings.dcache), _refused)
     run = EngineRun(
         settings,
         state,

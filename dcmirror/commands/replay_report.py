@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.mirror_scan import MirrorScan
-from dcmirror.adapters.state_directory import StateDirectory
+from dcmirror.adapters.state_directory import StateDirectory, failures_path
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, RunEnd, run_jobs
 from dcmirror.commands.replay_plan import Plan, Planner
 from dcmirror.commands.replay_progress import progress_for
@@ -82,7 +82,7 @@ def _run(options: ReplayOptions, state: StateDirectory, plan: Plan) -> RunEnd:
         "replay",
         instance=options.instance,
         verbosity=options.verbosity,
-        failed_csv=FailedCsv(settings.local.failedtasksfile or state.failed_csv),
+        failed_csv=FailedCsv(failures_path(settings, state.path)),
     )
     feed = JobsFeed(_each(plan.jobs))
     with progress_for(sys.stderr, len(plan.jobs)) as progress:

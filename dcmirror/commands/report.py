@@ -15,11 +15,11 @@ from dcmirror import __version__
 from dcmirror.adapters.catalogue_reading import CatalogueReader
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.journal_scan import JournalScan
-from dcmirror.adapters.state_directory import instance_name, resolve
+from dcmirror.adapters.state_directory import failures_path, instance_name, resolve
 from dcmirror.adapters.whole_file import write_whole
 from dcmirror.commands.report_screen import show
 from dcmirror.core.failed_rows import FailedRow, NotOursError
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import PathMap, path_map_of
 from dcmirror.core.report import ACTIONS, Query, Report
 from dcmirror.core.report_document import as_csv, as_json
 from dcmirror.core.report_groups import Zone, utc
@@ -108,7 +108,7 @@ def _write_page(options: ReportOptions, text: str) -> None:
 def gather(options: ReportOptions, state: Path) -> Report:
     """Read everything once."""
     settings, dcache = options.settings, options.settings.dcache
-    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    path_map = path_map_of(dcache)
     until = options.now if options.until is None else options.until
     query = Query(options.since, until, options.under, options.depth)
     zone: Zone = utc if options.utc else local
@@ -117,7 +117,7 @@ def gather(options: ReportOptions, state: Path) -> Report:
         for row in catalogue.copies():
             gathered.take_copy(*row)
         _take_deletions(gathered, catalogue)
-        failed_csv = settings.local.failedtasksfile or state / "failed.csv"
+        failed_csv = failures_path(settings, state)
         _take_rows(gathered, catalogue, failed_csv, path_map)
     journal = JournalScan(state / "journal", ACTIONS, gathered.sources, options.since)
     for event in journal.documents():

@@ -13,6 +13,7 @@ from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire, wait_for_children
 from dcmirror.adapters.state_directory import (
     StateDirectory,
+    failures_path,
     instance_name,
     prepare,
     resolve,
@@ -21,12 +22,7 @@ from dcmirror.core.entries import State
 from dcmirror.core.journal_daemon import DaemonState
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import ConfigError, ExitStatus
-from dcmirror.processes.assembly import (
-    EngineRoom,
-    assemble,
-    engine_plan,
-    planner_of,
-)
+from dcmirror.processes.assembly import EngineRoom, assemble, engine_plan, planner_of
 from dcmirror.processes.credential_watch import CredentialWatch
 from dcmirror.processes.intake import Intake
 from dcmirror.processes.kafka_feed import KafkaFeed
@@ -66,7 +62,7 @@ def watch(options: WatchOptions) -> ExitStatus:
     state = prepare(resolve(settings, options.instance))
     with acquire(state.lock("watch"), LOOK_SECONDS):
         wait_for_children(state.children_lock("watch"))
-        failed_csv = FailedCsv(settings.local.failedtasksfile or state.failed_csv)
+        failed_csv = FailedCsv(failures_path(settings, state.path))
         ledgers = Ledgers(settings.kafka.topic)
         room = assemble(
             settings,

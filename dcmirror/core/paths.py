@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from dcmirror.errors import UnsafePathError
+from dcmirror.settings import DCache
 
 NAME_MAX = 255  # bytes of one name, on every local file system we know
 PATH_MAX = 4096  # bytes of a path with its closing NUL, to the kernel
@@ -69,6 +70,11 @@ class PathMap:
             UnsafePathError: as ``url`` does.
         """
         return self.url(f"{path}/.").removesuffix(".")
+
+
+def path_map_of(dcache: DCache) -> PathMap:
+    """Where the files of this configuration are."""
+    return PathMap(dcache.url, dcache.pool, dcache.folder)
 
 
 def _directory(path: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dcmirror.adapters.catalogue import Catalogue
-from dcmirror.adapters.credentials import default_proxy
+from dcmirror.adapters.credentials import proxy_of
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
@@ -22,7 +22,7 @@ from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.filters import Rules
 from dcmirror.core.holds import HoldBook
 from dcmirror.core.ledger import Ledgers
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.core.plan import Planner
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.processes.engine import Engine, EnginePlan
@@ -70,7 +70,7 @@ def engine_plan(settings: Settings, *, suspects_source: bool) -> EnginePlan:
 def planner_of(settings: Settings) -> Planner:
     """Which records are ours, and what job each makes."""
     dcache = settings.dcache
-    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    path_map = path_map_of(dcache)
     root_bytes = len(os.fsencode(settings.local.downloadfolder))
     rules = Rules.parse(settings.filter.rules)
     return Planner(path_map, rules, root_bytes=root_bytes)
@@ -119,7 +119,7 @@ def assemble(
         catalogue.lookup,
         random.Random(),
     )
-    proxy = settings.local.proxy or default_proxy(os.environ, os.getuid())
+    proxy = proxy_of(settings.local, os.environ)
     posts = worker_posts(settings, state.tag, proxy, downloads)
     posts.append(logger_post(settings, state, command))
     fleet = Fleet(

@@ -6,7 +6,7 @@ import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from dcmirror.adapters.credentials import default_capath
+from dcmirror.adapters.credentials import capath_of
 from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.processes.fleet import Post
 from dcmirror.processes.logger import LoggerBoot, logger_main
@@ -22,7 +22,7 @@ def worker_posts(
     """One post for each worker; their streams add up to ``downloads``."""
     wanted = settings.pipeline.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     count = min(wanted, downloads)
-    capath = settings.local.capath or default_capath(os.environ)
+    capath = capath_of(settings.local, os.environ)
     return [
         _worker_post(settings, number, streams, tag, proxy, capath)
         for number, streams in enumerate(_shares(downloads, count), start=1)

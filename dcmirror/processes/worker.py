@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dcmirror.adapters.curl_transfer import Transfers
-from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.mirror_store import store_of
 from dcmirror.adapters.requests import TransferOptions
 from dcmirror.core import wire
 from dcmirror.core.jobs import Job
@@ -73,12 +73,7 @@ class Worker:
         self.wall = wall
         self.inbox = boot.inbox
         self.outbox = boot.outbox
-        self.store = MirrorStore(
-            settings.local.downloadfolder,
-            directory_mode=int(settings.local.permissions, 8),
-            shared=settings.destination.shared,
-            tag=boot.tag,
-        )
+        self.store = store_of(settings, boot.tag)
         self.reports = Reports(boot.outbox, self.store.root, clock, wall)
         self.tools: CopyTools = tools_of(
             settings, self.store, clock, wall, self.reports.steps.append

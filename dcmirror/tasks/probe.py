@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dcmirror.adapters.requests import Answer, Request
 from dcmirror.core.jobs import HostUse
 from dcmirror.core.messages import SourceState
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import path_map_of
 from dcmirror.core.policy import place_of
 from dcmirror.settings import DCache
 from dcmirror.tasks.exchange import DOOR
@@ -20,7 +20,7 @@ _GOOD = frozenset({200, 207})
 
 def folder_url(dcache: DCache) -> str:
     """The door's URL of the directory that is mirrored."""
-    path_map = PathMap(dcache.url, dcache.pool, dcache.folder)
+    path_map = path_map_of(dcache)
     return path_map.directory_url(path_map.root)
 
 

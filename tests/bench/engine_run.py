@@ -200,7 +200,7 @@ def run(order: Order) -> Taken:
         downloads=order.parallel,
         verbosity=0,
         ledgers=None,
-        failed_csv=FailedCsv(state.failed_csv),
+        failed_csv=FailedCsv(state.path / "failed.csv"),
         on_settled=feed.settled,
     )
     feed.room = room
