@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+import threading
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from chaos import RAW, copied, ended_well
-from deployment import Deployment
+from deployment import Deployment, Running
 
 from dcmirror.testing.fake_dcache import FakeDCache
-
-if TYPE_CHECKING:
-    from servers.kafka import Kafka
+from helpers import wait_until
 
 NAMES = [f"run{n % 3}/f{n}.dat" for n in range(24)]
 
@@ -96,3 +92,79 @@ def flip_byte(deployment: Deployment, name: str) -> None:
         file.seek(700)
         file.write(bytes([byte[0] ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_no_false_alarm_beside_a_watch_that_copies_and_replaces(
+    mirror: Deployment, dcache: FakeDCache
+) -> None:
+    running = mirror.watch()
+    dcache.upload(f"{RAW}/first.dat", size=5000, seed=1)
+    copied(mirror, "first.dat")
+    is_over = threading.Event()
+
+    def feed() -> None:
+        for number in range(4000):
+            if is_over.wait(0.02):
+                return
+            # every path comes again and again, with other bytes under it
+            dcache.upload(f"{RAW}/f{number % 40}.dat", size=4000, seed=number)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        audits = [report(mirror, "--deep") for _ in range(4)]
+    finally:
+        is_over.set()
+        feeder.join()
+
+    for status, document in audits:
+        assert (status, document["findings"]) == (0, [])
+    assert audits[-1][1]["offsets"]["settled"] > audits[0][1]["offsets"]["settled"]
+    ended_well(running)
+
+
+def test_the_door_is_compared_with_the_copies(
+    done: Deployment, dcache: FakeDCache
+) -> None:
+    done.tables["source"]["grace_seconds"] = 0.0
+    done.write()
+    gone, replaced, resized = NAMES[1], NAMES[2], NAMES[4]
+    dcache.remove(f"{RAW}/{gone}")
+    new = dcache.replace(f"{RAW}/{replaced}")
+    dcache.replace(f"{RAW}/{resized}", b"shorter")
+
+    status, document = report(done, "--source")
+
+    assert status == 24
+    assert found(document) == {
+        ("gone", gone),
+        ("replaced", replaced),
+        ("replaced", resized),
+    }
+    status, document = report(done, "--source", "--deep", "--repair")
+    assert status == 24  # what is gone stays gone
+    assert document["repaired"] == {"replaced": 2}
+    rows = dict(done.query("SELECT relative, pnfsid FROM copies"))
+    assert rows[replaced] == new
+    status, document = report(done, "--source", "--deep")
+    assert found(document) == {("gone", gone)}
+
+
+def test_a_repair_that_is_killed_is_simply_begun_again(
+    done: Deployment, dcache: FakeDCache
+) -> None:
+    damaged = NAMES[:6]
+    for name in damaged:
+        flip_byte(done, name)
+    dcache.faults.add("trickle", f"{RAW}/run*/*", count=400, times=6)
+    running = Running(done, "audit", "--deep", "--repair")
+    wait_until(lambda: done.parts(), what="a part")
+    running.kill()
+    assert set(NAMES) <= done.files()  # what is damaged stays until it is replaced
+
+    status, document = report(done, "--deep", "--repair")
+
+    assert status == 0
+    assert found(document) <= {("checksum", name) for name in damaged}
+    assert report(done, "--deep")[1]["findings"] == []
+    assert done.parts() == []
