@@ -147,6 +147,10 @@ def _choice(values: dict[str, Any]) -> Choice:
     least, most = choice.min_attempts, choice.max_attempts
     if least is not None and most is not None and least > most:
         raise click.UsageError("--max-attempts must not be less than --min-attempts")
+    if choice.under is not None and not choice.under.startswith("/"):
+        raise click.UsageError(
+            f"--under {choice.under}: a namespace path begins with /"
+        )
     return choice
 
 

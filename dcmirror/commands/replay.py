@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
+from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.piped_rows import PipedRows
 from dcmirror.adapters.state_directory import (
@@ -85,7 +86,18 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
         if options.csv == PIPE:
             return _through_a_pipe(options, state)
         path = options.csv or failures_path(settings, state.path)
+        if not path.exists():
+            return _missing(options, path)
+        for _ in scan(path):  # beside a file that is not ours no lock is made
+            break
         return _work(options, state, FailedCsv(path))
+
+
+def _missing(options: ReplayOptions, path: Path) -> ExitStatus:
+    if options.verbosity >= 0:
+        say(f"{path}: no such file")
+    nothing = _Chosen(FailedCsv(path), [], 0, 0)
+    return _tell(options, nothing) if options.dry_run else _nothing(options, nothing)
 
 
 def _through_a_pipe(options: ReplayOptions, state: StateDirectory) -> ExitStatus | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import pty
 import signal
@@ -131,6 +132,14 @@ def test_an_empty_or_missing_file_is_nothing_to_do(
     assert done.returncode == 0, done.stderr
 
 
+def test_a_name_that_is_mistyped_is_told(deployment: Deployment) -> None:
+    done = deployment.run("replay", "/no/such/failed.csv", "--json")
+
+    assert done.returncode == 0
+    assert "/no/such/failed.csv: no such file" in done.stderr
+    assert json.loads(done.stdout)["remain"] == 0
+
+
 def test_a_file_that_is_not_ours_is_refused_with_its_line(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -143,6 +152,7 @@ def test_a_file_that_is_not_ours_is_refused_with_its_line(
     assert "1" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert path.read_text() == "name,size\nx,1\n"
+    assert not path.with_name("other.csv.lock").exists()
 
 
 def test_a_row_outside_the_folder_is_left_as_it_is(deployment: Deployment) -> None:
