@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dcmirror.adapters import catalogue_positions, catalogue_schema, catalogue_spans
 from dcmirror.adapters.catalogue_positions import Position
+from dcmirror.adapters.sqlite_files import books_errors, transaction
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.ledger import Span
 from dcmirror.errors import BooksError
@@ -247,26 +248,21 @@ class Catalogue:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._mapped_errors():
-            database = self._open()
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.rollback()
-                raise
-            database.execute("COMMIT")
+        with (
+            self._mapped_errors(),
+            transaction(self._open(), "BEGIN IMMEDIATE") as database,
+        ):
+            yield database
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
         try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours, not a state of the disk
-        except sqlite3.Error as exc:
+            with books_errors(self._path):
+                yield
+        except BooksError:
             # After some I/O errors only a new connection recovers the journal.
             self.close()
-            raise BooksError(f"{self._path}: {exc}") from exc
+            raise
 
 
 def storable(text: str) -> str:

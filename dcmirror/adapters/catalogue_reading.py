@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from dcmirror.adapters.catalogue_schema import VERSION
+from dcmirror.adapters.sqlite_files import books_errors
 from dcmirror.errors import BooksError
 
 _BUSY_SECONDS = 10.0
@@ -36,7 +37,7 @@ class CatalogueReader:
         self._page = page
         self._connection: sqlite3.Connection | None = None
         if path.exists():
-            with self._mapped_errors():
+            with books_errors(self._path):
                 self._connection = self._open(busy_seconds)
 
     def __repr__(self) -> str:
@@ -89,7 +90,7 @@ class CatalogueReader:
         """All rows at once: nobody may wait for us between two pages."""
         if self._connection is None:
             return []
-        with self._mapped_errors(), closing(self._connection.cursor()) as cursor:
+        with books_errors(self._path), closing(self._connection.cursor()) as cursor:
             return cursor.execute(sql, values).fetchall()
 
     def _open(self, busy_seconds: float) -> sqlite3.Connection:
@@ -115,12 +116,3 @@ class CatalogueReader:
             connection.close()
             return None  # type: ignore[return-value]
         return connection
-
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours, not a state of the disk
-        except sqlite3.Error as exc:
-            raise BooksError(f"{self._path}: {exc}") from exc

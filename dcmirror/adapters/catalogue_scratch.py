@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from dcmirror.adapters.catalogue import storable
+from dcmirror.adapters.sqlite_files import transaction
 
 _PAGE = 500
 
@@ -236,9 +237,8 @@ class Scratch:
             after = page[-1][0]
 
     def _many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
-        self._database.execute("BEGIN")
-        self._database.executemany(sql, rows)
-        self._database.execute("COMMIT")
+        with transaction(self._database) as database:
+            database.executemany(sql, rows)
 
     def _all(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         return self._database.execute(sql, values).fetchall()

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dcmirror.adapters.sqlite_files import books_errors, transaction
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.findings import Finding
-from dcmirror.errors import BooksError
 
 _PAGE = 1000
 _MOST_NAMES = 500
@@ -266,11 +266,11 @@ class FindingStore:
         except sqlite3.DatabaseError:
             # Half written when the power went, or no database: it is only a spool.
             remove(self._path)
-        with self._mapped_errors():
+        with books_errors(self._path):
             return _connect(self._path)
 
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock, self._mapped_errors():
+        with self._lock, books_errors(self._path):
             return self._database.execute(sql, values).fetchall()
 
     def _stream(
@@ -288,23 +288,12 @@ class FindingStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._mapped_errors():
-            self._database.execute("BEGIN")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.rollback()
-                raise
-            self._database.execute("COMMIT")
-
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours, not a state of the disk
-        except sqlite3.Error as exc:
-            raise BooksError(f"{self._path}: {exc}") from exc
+        with (
+            self._lock,
+            books_errors(self._path),
+            transaction(self._database) as database,
+        ):
+            yield database
 
 
 def remove(path: Path) -> None:

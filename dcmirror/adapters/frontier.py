@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dcmirror.adapters.sqlite_files import transaction
 from dcmirror.errors import BooksError
 
 _VERSION = 1
@@ -174,14 +175,12 @@ class Frontier:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _mapped_errors(self._path):
-            self._database.execute("BEGIN")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.rollback()
-                raise
-            self._database.execute("COMMIT")
+        with (
+            self._lock,
+            _mapped_errors(self._path),
+            transaction(self._database) as database,
+        ):
+            yield database
 
 
 def _insert(

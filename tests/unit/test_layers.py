@@ -36,7 +36,10 @@ IMPORTERS = {
     "elasticsearch": ["adapters.elastic*"],
     "click": ["cli", "cli_*"],
     "prometheus_client": ["adapters.metrics"],
-    "sqlite3": ["adapters.catalogue*", "adapters.findings", "adapters.frontier"],
+    "sqlite3": [
+        *("adapters.catalogue*", "adapters.findings", "adapters.frontier"),
+        "adapters.sqlite_files",
+    ],
     "cryptography": ["adapters.credentials", "testing.*"],
     "confluent_kafka": ["testing.*"],
     "pytest": [],
