@@ -145,10 +145,7 @@ class CurlLine:
         self._multi.add_handle(self._handle)
         try:
             while (ended := self._drive()) is None or self._pieces:
-                if self._pieces:
-                    yield from self._take_pieces()
-                    # it was the reader who took the time, or may have been
-                    self._watch.restart(self._clock())
+                yield from self._take_pieces()
             code, message = ended
         finally:
             if not self._is_closed:
@@ -171,8 +168,9 @@ class CurlLine:
         if self._ended is None:
             self._multi.perform()
             self._ended = self._how_it_ended()
-        if self._ended is None and not self._pieces:
-            self._wait()
+        if self._ended is None:
+            if not self._pieces:
+                self._wait()
             self._ended = self._complaint()
         return self._ended
 
@@ -201,9 +199,15 @@ class CurlLine:
         return None if complaint is None else (diagnosis.CURL_TIMEOUT, complaint)
 
     def _take_pieces(self) -> Iterator[bytes]:
+        if not self._pieces:
+            return
         pieces = self._pieces.copy()
         self._pieces.clear()
+        began = self._clock()
         yield from pieces
+        now = self._clock()
+        if now - began > _TICK_SECONDS:  # that was the reader and not the door
+            self._watch.restart(now)
 
     def _on_body(self, piece: bytes) -> int | None:
         """libcurl's callback; another number than the piece's length aborts."""

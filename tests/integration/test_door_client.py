@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,6 @@ OPEN = '<d:multistatus xmlns:d="DAV:" xmlns:c="http://www.dcache.org/2013/webdav
 CLOSE = "</d:multistatus>"
 STREAMED = b"HTTP/1.1 207 Multi-Status\r\nConnection: close\r\n\r\n"
 PNFSID = "0000A0EB02EBC81140A397FDFE3FF13E5DB4"
-FAST = Pace(1e6)
 
 
 def propstat(inner: str) -> str:
@@ -79,14 +79,14 @@ class Source:
 @contextmanager
 def source(
     *replies: Reply,
-    pace: Pace = FAST,
+    pace: Pace | None = None,
     answer_seconds: float = 10.0,
 ) -> Iterator[Source]:
     with ScriptedServer(list(replies)) as server:
         options = DoorOptions(
             None, None, PathMap(server.url, "/", ""), 5.0, answer_seconds
         )
-        client = DoorClient(options, pace)
+        client = DoorClient(options, pace or Pace(1e6))
         try:
             yield Source(server, client)
         finally:
@@ -245,7 +245,7 @@ def test_nobody_at_the_door_is_the_host_class() -> None:
     options = DoorOptions(
         None, None, PathMap(f"http://127.0.0.1:{free_port()}", "/", ""), 1.0, 1.0
     )
-    client = DoorClient(options, FAST)
+    client = DoorClient(options, Pace(1e6))
 
     assert error_of(lambda: list(client.list("/data"))).kind is FailureClass.HOST
     assert error_of(lambda: client.delete("/data/a")).kind is FailureClass.HOST
@@ -282,6 +282,25 @@ def test_silence_is_bounded_in_time(start: bytes) -> None:
     assert 0.4 < taken < 5
 
 
+def test_a_trickle_is_no_answer() -> None:
+    enough = threading.Event()
+
+    def drops() -> Iterator[bytes]:
+        yield (OPEN + directory("/data/")).encode()
+        for _ in range(1000):
+            enough.wait(0.02)
+            yield b" "
+
+    with source(Reply(STREAMED, True, drops), answer_seconds=0.6) as door:
+        began = time.monotonic()
+        error = error_of(door.names)
+        taken = time.monotonic() - began
+        enough.set()
+
+    assert "stalled" in str(error)
+    assert taken < 5
+
+
 def test_a_reader_that_takes_its_time_is_no_silence_of_the_door() -> None:
     more, released = hang()
 
@@ -316,6 +335,21 @@ def test_a_stop_ends_what_is_under_way(how: str) -> None:
         released.set()
 
     assert taken < 2
+
+
+def test_a_stop_ends_a_listing_that_flows() -> None:
+    def more() -> Iterator[bytes]:
+        yield (OPEN + directory("/data/")).encode()
+        for number in range(100_000):
+            yield file(f"/data/{number}").encode()
+
+    pace = Pace(1e6)
+    with source(Reply(STREAMED, True, more), pace=pace) as door:
+        listing = door.client.list("/data")
+        next(listing)
+        pace.stop()
+        with pytest.raises(DoorStopped):
+            list(islice(listing, 90_000))
 
 
 def test_a_kept_connection_that_was_closed_is_replaced_unnoticed() -> None:
@@ -450,7 +484,7 @@ def test_look_sees_a_directory_whose_slash_was_forgotten() -> None:
 def test_what_may_be_a_directory_is_not_deleted(path: str) -> None:
     with ScriptedServer([answer("204 No Content")]) as server:
         options = DoorOptions(None, None, PathMap(server.url, "/", "data"), 5.0, 5.0)
-        client = DoorClient(options, FAST)
+        client = DoorClient(options, Pace(1e6))
         with pytest.raises(ValueError, match="not the path of a file"):
             client.delete(path)
         client.close()
@@ -541,7 +575,7 @@ def test_a_renewed_proxy_is_used_at_once(make: Make, pki: Pki, tmp_path: Path) -
     options = DoorOptions(
         proxy, pki.capath, PathMap(fake.door_url, fake.root, ""), 5.0, 5.0
     )
-    client = DoorClient(options, FAST)
+    client = DoorClient(options, Pace(1e6))
     missing = error_of(lambda: list(client.list(fake.root)))
     proxy.write_bytes(pki.proxy.read_bytes())
 
