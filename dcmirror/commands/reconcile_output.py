@@ -74,7 +74,7 @@ def _show_text(summary: Summary, findings: Iterable[Finding], stream: TextIO) ->
         lines += 1
     more = sum(1 for _ in rest)
     if more:
-        stream.write(f"... and {plural(more, 'difference')} more: --csv lists all\n")
+        stream.write(f"... and {plural(more, 'more difference')}: --csv lists all\n")
     if lines:
         stream.write("\n")
     stream.writelines(f"{line}\n" for line in summary_lines(summary))

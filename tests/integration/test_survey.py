@@ -1,0 +1,384 @@
+"""A survey compares pages with a mirror on disk, and its conclusion with the books."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dcmirror.adapters.catalogue import Catalogue, SettleBatch
+from dcmirror.adapters.catalogue_names import CatalogueNames
+from dcmirror.adapters.findings import FindingStore
+from dcmirror.adapters.mirror_scan import MirrorScan
+from dcmirror.core.differences import DifferenceKind, Rules
+from dcmirror.core.filters import Rules as Filter
+from dcmirror.core.findings import Finding
+from dcmirror.core.jobs import CopyRecord, Job
+from dcmirror.core.listing import Entry
+from dcmirror.core.paths import PathMap, isolated_name
+from dcmirror.errors import DirectoryError
+from dcmirror.processes.conclusion import Conclusion
+from dcmirror.processes.survey import Page, Survey, SurveyPlan
+
+ROOT = "/data/raw"
+PATHS = PathMap("https://door/", "/data", "raw")
+FUTURE = 4e9
+K = DifferenceKind
+
+
+def file(name: str, pnfsid: str | None = None, **over: object) -> Entry:
+    """A file at the source."""
+    plain = Entry(f"{ROOT}/{name}", False, 4, 1e9, pnfsid or f"ID-{name}", 0x111)
+    return replace(plain, **over)  # type: ignore[arg-type]
+
+
+def directory(name: str) -> Entry:
+    """A directory at the source."""
+    return Entry(f"{ROOT}/{name}", True, None, None, None, None)
+
+
+class Bench:
+    """A mirror, a catalogue, a store, and pages that somebody lists."""
+
+    def __init__(self, home: Path) -> None:
+        self.mirror = home / "mirror"
+        self.mirror.mkdir()
+        self.books = home / "catalogue.db"
+        self.store = FindingStore(home / "findings.db")
+        self.stop = threading.Event()
+        self.jobs: list[Job] = []
+        self.finished: list[str] = []
+        self.asked: list[str] = []
+        self.requests = 0
+        self.pages: list[Page] = []
+        self.gone = False
+        self.settled_before = FUTURE
+        Catalogue(self.books).close()
+
+    def __iter__(self) -> Iterator[Page]:
+        return iter(self.pages)
+
+    def write(self, name: str, data: bytes = b"data") -> Path:
+        """A file of the mirror."""
+        path = self.mirror / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def copied(self, name: str, pnfsid: str | None = None) -> None:
+        """A proved copy, with its row."""
+        mtime = self.write(name).stat().st_mtime_ns
+        self.row(name, pnfsid or f"ID-{name}", mtime)
+
+    def row(self, name: str, pnfsid: str, mtime_ns: int = 0) -> None:
+        """A row of the catalogue."""
+        copy = CopyRecord(name, f"{ROOT}/{name}", pnfsid, 4, 0x111, True, mtime_ns, 1e9)
+        books = Catalogue(self.books)
+        books.settle(SettleBatch(copies=(copy,)))
+        books.close()
+
+    def survey(self, *pages: Page, copies: bool = False, **plan: object) -> Survey:
+        """Compare these pages."""
+        self.pages = list(pages)
+        whole = SurveyPlan(PATHS, Filter(), Rules(fresh_since=2e9), self.settled_before)
+        survey = Survey(
+            replace(whole, **plan),  # type: ignore[arg-type]
+            self,
+            self.store,
+            lambda: Catalogue(self.books),
+            MirrorScan(self.mirror),
+            self.stop,
+            self.jobs.append if copies else None,
+        )
+        survey.run()
+        return survey
+
+    def done(self, place: str) -> None:
+        """As a walk's."""
+        self.finished.append(place)
+
+    def conclude(self) -> Conclusion:
+        """Judge what needs the whole."""
+
+        def is_gone(path: str) -> bool:
+            self.asked.append(path)
+            return self.gone
+
+        with CatalogueNames(self.books) as names:
+            conclusion = Conclusion(self.store, names, PATHS, is_gone)
+            conclusion.draw()
+        return conclusion
+
+    def kinds(self) -> dict[str, str]:
+        """What was found."""
+        return {each.relative: each.kind.value for each in self.store.findings()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.store.close()
+
+
+def whole(*entries: Entry, place: str = ROOT) -> Page:
+    """One page that has it all."""
+    return Page(place, entries, is_last=True)
+
+
+def test_pages_are_compared_as_they_come_and_the_directory_is_done(
+    bench: Bench,
+) -> None:
+    bench.copied("a")
+    survey = bench.survey(
+        Page(ROOT, (file("a"), file("b"))),
+        Page(ROOT, (file("c"), directory("d")), is_first=False, is_last=True),
+        whole(file("d/e"), place=f"{ROOT}/d"),
+    )
+
+    assert bench.kinds() == {"b": "missing", "c": "missing", "d/e": "missing"}
+    assert bench.finished == [ROOT, f"{ROOT}/d"]
+    assert survey.is_complete
+    assert bench.store.counts() == (2, {"files": 4, "bytes": 16, "equal": 1})
+
+
+def test_a_job_asks_for_what_the_listing_showed(bench: Bench) -> None:
+    bench.write("adopt")
+    bench.copied("bad", "ID-bad")
+    bench.survey(
+        whole(
+            file("adopt"),
+            file("bad", adler32=0x222),
+            file("unfinished", size=None),
+        ),
+        copies=True,
+    )
+    jobs = {job.relative: job for job in bench.jobs}
+
+    assert set(jobs) == {"adopt", "bad"}
+    assert jobs["bad"].refetch
+    assert not jobs["adopt"].refetch
+    assert jobs["adopt"].url == "https://door/raw/adopt"
+    assert (jobs["adopt"].size, jobs["adopt"].pnfsid) == (4, "ID-adopt")
+    assert jobs["adopt"].modified == 1e9
+    assert bench.finished == []
+
+
+def test_the_directory_is_done_when_its_jobs_are(bench: Bench) -> None:
+    survey = bench.survey(whole(file("a"), file("b")), copies=True)
+    survey.outstanding.settle([job.task for job in bench.jobs[:1]])
+    assert bench.finished == []
+    survey.outstanding.settle([job.task for job in bench.jobs[1:]])
+
+    assert bench.finished == [ROOT]
+
+
+def test_a_listing_that_began_again_counts_once(bench: Bench) -> None:
+    bench.survey(
+        Page(ROOT, (file("a"), file("seen-once"))),
+        Page(ROOT, (file("a"),), is_first=True, is_last=True),
+    )
+
+    assert bench.kinds() == {"a": "missing"}
+    assert bench.store.counts() == (1, {"files": 1, "bytes": 4})
+
+
+def test_only_a_whole_listing_shows_what_only_the_mirror_has(bench: Bench) -> None:
+    for name in ("mine", "cut/x", "gone/deep/y", "vanished/z", "refused/w"):
+        bench.write(name)
+    bench.survey(
+        whole(directory("cut"), directory("vanished"), directory("refused")),
+        Page(f"{ROOT}/cut", (file("cut/other"),)),
+        Page(f"{ROOT}/vanished", (), is_last=True, is_whole=False),
+        Page(f"{ROOT}/refused", (), is_last=True, is_whole=False, trouble="403"),
+    )
+    bench.conclude()
+    kinds = bench.kinds()
+
+    assert kinds.pop("refused") == "unreadable"
+    assert kinds == {
+        "cut/other": "missing",
+        "mine": "only-here",
+        "gone/deep/y": "only-here",
+    }
+
+
+def test_parts_links_and_what_is_excluded_or_new_are_not_only_here(
+    bench: Bench,
+) -> None:
+    bench.write(".f.0a1b2c3d.part")
+    bench.write("f.tmp")
+    os.symlink("/nowhere", bench.mirror / "link")
+    bench.survey(whole(), filter=Filter.parse(("exclude *.tmp",)))
+    bench.conclude()
+    assert bench.kinds() == {}
+
+    bench.write("just-now")
+    bench.settled_before = time.time() - 60
+    bench.survey(whole(), filter=Filter.parse(("exclude *.tmp",)))
+    bench.conclude()
+    assert bench.kinds() == {}
+
+
+def test_what_cleanup_deleted_at_the_source_is_not_only_here(bench: Bench) -> None:
+    bench.copied("cleaned")
+    books = Catalogue(bench.books)
+    with books._writing() as database:
+        database.execute("UPDATE copies SET source_deleted_at = 1")
+    books.close()
+    bench.survey(whole())
+    bench.conclude()
+
+    assert bench.kinds() == {}
+
+
+def test_what_cleanup_has_set_apart_is_neither_missing_nor_unreadable(
+    bench: Bench,
+) -> None:
+    bench.survey(whole(file(isolated_name("x")), file(f"{isolated_name('d')}/f")))
+
+    assert bench.kinds() == {}
+    assert bench.store.counts()[1]["isolated"] == 2
+
+
+def test_a_renamed_file_is_told_by_its_new_name_only(bench: Bench) -> None:
+    bench.copied("old", "ID-1")
+    bench.survey(whole(file("new", "ID-1")))
+    conclusion = bench.conclude()
+    (found,) = bench.store.findings()
+
+    assert (found.kind, found.relative) == (K.RENAMED, "new")
+    assert found.detail == f"was {ROOT}/old"
+    assert conclusion.old_names == 1
+    assert bench.asked == []
+
+
+def test_a_copy_under_two_names_at_the_source_is_missing_and_not_renamed(
+    bench: Bench,
+) -> None:
+    bench.copied("old", "ID-1")
+    bench.survey(whole(file("new", "ID-1"), file("old", "ID-1")))
+    bench.conclude()
+
+    assert bench.kinds() == {"new": "missing"}
+    assert bench.asked == [f"{ROOT}/old"]
+
+
+@pytest.mark.parametrize(("gone", "kind"), [(True, "renamed"), (False, "missing")])
+def test_a_name_in_a_directory_that_was_not_listed_is_asked_for(
+    bench: Bench, gone: bool, kind: str
+) -> None:
+    bench.row("elsewhere/old", "ID-1")
+    bench.gone = gone
+    bench.survey(whole(file("new", "ID-1")))
+    bench.conclude()
+
+    assert bench.asked == [f"{ROOT}/elsewhere/old"]
+    assert bench.kinds() == {"new": kind}
+
+
+def test_the_conclusion_may_be_drawn_again_after_a_kill(bench: Bench) -> None:
+    bench.copied("old", "ID-1")
+    bench.write("mine")
+    bench.survey(whole(file("new", "ID-1")))
+    bench.conclude()
+    bench.conclude()
+
+    assert bench.kinds() == {"new": "renamed", "mine": "only-here"}
+
+
+def test_names_that_cannot_be_used_are_told_and_not_compared(bench: Bench) -> None:
+    bench.survey(
+        whole(
+            file("line\nend"),
+            file("\udcff"),
+            file("x", trouble="the door cannot show it"),
+            file("n" * 256),
+        )
+    )
+
+    assert set(bench.kinds().values()) == {"unreadable"}
+    assert len(bench.kinds()) == 4
+
+
+def test_what_is_no_plain_file_here_is_told(bench: Bench) -> None:
+    os.symlink("/etc/passwd", bench.mirror / "link")
+    (bench.mirror / "dir").mkdir()
+    bench.survey(whole(file("link"), file("dir"), file("link/below")))
+
+    assert set(bench.kinds().values()) == {"unreadable"}
+
+
+def test_without_the_mirror_nothing_is_called_missing(bench: Bench) -> None:
+    bench.mirror.rmdir()
+
+    with pytest.raises(DirectoryError):
+        bench.survey(whole(file("a")))
+    assert bench.kinds() == {}
+
+
+def test_a_row_of_failed_csv_is_known(bench: Bench) -> None:
+    bench.store.learn_failures([(f"{ROOT}/a", "forbidden", None)])
+    bench.survey(whole(file("a"), file("b")), copies=True)
+
+    assert bench.kinds() == {"a": "known-failure", "b": "missing"}
+    assert [job.relative for job in bench.jobs] == ["b"]
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_the_limit_ends_it_before_the_directory_is_done(
+    bench: Bench, copies: bool
+) -> None:
+    pages = [whole(file(f"d{n}/f"), place=f"{ROOT}/d{n}") for n in range(5)]
+    survey = bench.survey(*pages, copies=copies, limit=2)
+
+    assert survey.at_limit
+    assert not survey.is_complete
+    assert len(bench.kinds()) in (2, 3)
+    assert len(bench.jobs) == (2 if copies else 0)
+
+
+def test_twenty_thousand_names_in_a_directory_are_told_from_others(
+    bench: Bench,
+) -> None:
+    bench.write("mine")
+    bench.survey(
+        *(
+            Page(
+                ROOT,
+                tuple(file(f"f{n}", trouble="-") for n in range(at, at + 2000)),
+                is_first=at == 0,
+                is_last=at == 18_000,
+            )
+            for at in range(0, 20_000, 2000)
+        )
+    )
+    bench.conclude()
+
+    assert bench.kinds()["mine"] == "only-here"
+    assert len(bench.kinds()) == 20_001
+
+
+def test_findings_survive_what_kills_us_and_a_broken_file_is_begun_anew(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "findings.db"
+    store = FindingStore(path)
+    store.remember("started", "1.5")
+    store.begin("/d")
+    store.add("/d", [Finding(K.MISSING, "/d/\udcff", "\udcff", detail="x")])
+    again = FindingStore(path)
+    assert again.fact("started") == "1.5"
+    assert [each.relative for each in again.findings()] == ["\\udcff"]
+    again.close()
+    store.close()
+    path.write_bytes(b"no database at all, but longer than a header" * 50)
+    fresh = FindingStore(path)
+
+    assert fresh.fact("started") is None
+    fresh.close()
