@@ -105,6 +105,15 @@ class AuditReader(CatalogueReader):
                 return
             after = found[-1][0]
 
+    def is_settled(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether a span of any epoch has this offset."""
+        found = self._rows(
+            'SELECT EXISTS(SELECT 1 FROM spans WHERE topic = ? AND "partition" = ? '
+            "AND first <= ? AND last >= ?)",
+            (topic, partition, offset, offset),
+        )
+        return bool(found and found[0][0])
+
     def outbox(self) -> list[tuple[str, str]]:
         """Outcome lines that no later transaction has dropped: event.id and line."""
         return self._rows("SELECT event_id, line FROM outbox ORDER BY rowid", ())

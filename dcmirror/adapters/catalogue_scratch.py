@@ -15,6 +15,9 @@ from dcmirror.adapters.sqlite_files import transaction
 
 _PAGE = 500
 
+#: The state of a task that failed once more, in a replay.
+FAILED_AGAIN = "failed-again"
+
 _TABLES = """
 CREATE TABLE outcomes (task TEXT PRIMARY KEY, at TEXT NOT NULL, state TEXT NOT NULL,
     relative TEXT NOT NULL, path TEXT NOT NULL, pnfsid TEXT, size INTEGER)
@@ -22,7 +25,7 @@ CREATE TABLE outcomes (task TEXT PRIMARY KEY, at TEXT NOT NULL, state TEXT NOT N
 CREATE TABLE good (relative TEXT PRIMARY KEY, at TEXT NOT NULL, path TEXT NOT NULL,
     pnfsid TEXT, size INTEGER) WITHOUT ROWID;
 CREATE TABLE failed_rows (task TEXT NOT NULL, path TEXT NOT NULL, relative TEXT,
-    pnfsid TEXT, at REAL);
+    pnfsid TEXT, at REAL, topic TEXT, part INTEGER, place INTEGER);
 CREATE TABLE origins (topic TEXT NOT NULL, part INTEGER NOT NULL,
     place INTEGER NOT NULL, PRIMARY KEY (topic, part, place)) WITHOUT ROWID;
 CREATE TABLE suspects (relative TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -62,6 +65,9 @@ class FailedLine(NamedTuple):
     relative: str | None
     pnfsid: str | None
     at: float
+    topic: str | None
+    partition: int | None
+    offset: int | None
 
 
 class Repair(NamedTuple):
@@ -129,7 +135,7 @@ class Scratch:
     def add_failed(self, rows: Iterable[FailedLine]) -> None:
         """Rows of failed.csv; texts are compared as the journal writes them."""
         self._many(
-            "INSERT INTO failed_rows VALUES (?,?,?,?,?)",
+            "INSERT INTO failed_rows VALUES (?,?,?,?,?,?,?,?)",
             (tuple(map(_stored, row)) for row in rows),
         )
 
@@ -141,22 +147,21 @@ class Scratch:
         """All of them, a page at a time."""
         after = 0
         while page := self._all(
-            "SELECT task, path, relative, pnfsid, at, rowid FROM failed_rows "
-            "WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            "SELECT rowid, * FROM failed_rows WHERE rowid > ? ORDER BY rowid LIMIT ?",
             (after, _PAGE),
         ):
-            yield [FailedLine(*row[:5]) for row in page]
-            after = page[-1][5]
+            yield [FailedLine(*row[1:]) for row in page]
+            after = page[-1][0]
 
-    def failures_without_row(self) -> Iterator[Outcome]:
-        """Tasks that ended as failed, that failed.csv lacks, and nothing has cured."""
+    def failures_without_row(self, state: str = "failed") -> Iterator[Outcome]:
+        """Tasks that ended so, that failed.csv lacks, and nothing has cured."""
         after = ""
         while page := self._all(
-            "SELECT o.* FROM outcomes o WHERE o.task > ? AND o.state = 'failed' "
+            "SELECT o.* FROM outcomes o WHERE o.task > ? AND o.state = ? "
             "AND NOT EXISTS (SELECT 1 FROM failed_rows f WHERE f.task = o.task) "
             "AND NOT EXISTS (SELECT 1 FROM good g WHERE g.relative = o.relative "
             "AND g.at >= o.at) ORDER BY o.task LIMIT ?",
-            (after, _PAGE),
+            (after, state, _PAGE),
         ):
             yield from (Outcome(*row) for row in page)
             after = page[-1][0]

@@ -43,7 +43,7 @@ def audit(options: AuditOptions) -> ExitStatus | int:
             stack.enter_context(acquire(prepare(state).lock("audit"), LOOK_SECONDS))
         scratch = stack.enter_context(Scratch())
         catalogue = stack.enter_context(AuditReader(state / "catalogue.db"))
-        others = open_others(options.states, stack)
+        others = open_others(options.states, state, stack)
         report = AuditReport(scratch, options.form, -options.verbosity)
         return _audit(options, state, catalogue, others, scratch, report)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import (
+    FAILED_AGAIN,
     FailedLine,
     GoodCopy,
     Outcome,
@@ -31,6 +32,7 @@ from dcmirror.core.amounts import plural
 from dcmirror.core.audit_copies import AuditRow, finding
 from dcmirror.core.audit_findings import AuditKind, Finding
 from dcmirror.core.audit_spans import Range
+from dcmirror.core.jobs import JobKind
 from dcmirror.core.journal_document import time_text
 from dcmirror.core.journal_values import Lane
 from dcmirror.core.paths import PathMap
@@ -94,7 +96,7 @@ def _outcome_of(event: dict[str, Any], story: Story) -> Outcome | None:
         return Outcome(
             task=ours.get("id", ""),
             at=event["@timestamp"],
-            state=ours.get("state", ""),
+            state=_state_of(ours),
             relative=ours.get("relative", ""),
             path=file.get("path", ""),
             pnfsid=event["dcmirror"].get("dcache", {}).get("pnfsid"),
@@ -102,6 +104,13 @@ def _outcome_of(event: dict[str, Any], story: Story) -> Outcome | None:
         )
     _take_other(action, event, story)
     return None
+
+
+def _state_of(transfer: dict[str, Any]) -> str:
+    """What became of it; the row of a replay's failure is in the file it was given."""
+    state = str(transfer.get("state", ""))
+    is_again = state == "failed" and transfer.get("kind") == JobKind.REPLAY
+    return FAILED_AGAIN if is_again else state
 
 
 def _take_other(action: str, event: dict[str, Any], story: Story) -> None:
@@ -148,7 +157,14 @@ def read_failed(
         report.tally.judged["failed_rows"] += len(whole)
         scratch.add_failed(
             FailedLine(
-                row.task, row.path, path_map.relative(row.path), row.pnfsid, row.time
+                row.task,
+                row.path,
+                path_map.relative(row.path),
+                row.pnfsid,
+                row.time,
+                row.topic,
+                row.partition,
+                row.offset,
             )
             for row in whole
         )
@@ -280,9 +296,16 @@ class JournalAudit:
                         pnfsid=each.pnfsid,
                     )
                 )
+        again = sum(1 for _ in self._scratch.failures_without_row(FAILED_AGAIN))
+        if again:
+            text = (
+                f"{plural(again, 'failure')} of replays without a row in failed.csv: "
+                "replayed from another file, or taken out by hand"
+            )
+            self._report.note("replayed-elsewhere", text, again)
 
     def _look_at_failed_rows(self) -> None:
-        outranked = 0
+        outranked = foreign = 0
         for page in self._scratch.failed_rows():
             names = [row.relative for row in page if row.relative]
             copies = self._catalogue.rows_of(names)
@@ -292,12 +315,24 @@ class JournalAudit:
                 if copy is not None and copy.pnfsid == row.pnfsid:
                     outranked += 1
                 elif self._should_be_told(row) and row.task not in told:
-                    self._report.take(_stranger(row))
+                    if self._is_foreign(row):
+                        foreign += 1
+                    else:
+                        self._report.take(_stranger(row))
         if outranked:
             text = f"{plural(outranked, 'row')} of failed.csv with a good copy"
             self._report.note(
                 "outranked", f"{text}: the next replay drops them", outranked
             )
+        if foreign:
+            text = f"{plural(foreign, 'row')} of failed.csv from offsets that are not"
+            self._report.note("foreign-rows", f"{text} this instance's", foreign)
+
+    def _is_foreign(self, row: FailedLine) -> bool:
+        """Whether it comes from a record that another instance had, as far as known."""
+        if row.topic is None or row.partition is None or row.offset is None:
+            return False
+        return not self._catalogue.is_settled(row.topic, row.partition, row.offset)
 
     def _should_be_told(self, row: FailedLine) -> bool:
         since = self._story.whole_since

@@ -318,6 +318,12 @@ def _ranges(spans: Iterator[Span]) -> Iterator[Range]:
     return ((span.first, span.last) for span in spans)
 
 
-def open_others(states: Sequence[Path], stack: ExitStack) -> list[AuditReader]:
-    """The catalogues of other instances."""
-    return [stack.enter_context(AuditReader(each / "catalogue.db")) for each in states]
+def open_others(
+    states: Sequence[Path], own: Path, stack: ExitStack
+) -> list[AuditReader]:
+    """The catalogues of other instances; ``own`` among them explains nothing."""
+    return [
+        stack.enter_context(AuditReader(each / "catalogue.db"))
+        for each in states
+        if not each.samefile(own)
+    ]

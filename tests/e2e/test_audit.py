@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from chaos import RAW, copied, ended_well
+from chaos import RAW, copied, ended_well, given_up
 from deployment import Deployment, Running
 
 from dcmirror.testing.fake_dcache import FakeDCache
@@ -25,7 +25,9 @@ def done(mirror: Deployment, dcache: FakeDCache) -> Deployment:
     running = mirror.watch()
     for number, name in enumerate(NAMES):
         dcache.upload(f"{RAW}/{name}", size=2000 + number, seed=number)
+    dcache.upload(f"{RAW}/run1/two\nlines.dat", size=100, seed=99)
     copied(mirror, *NAMES)
+    given_up(mirror)
     ended_well(running)
     return mirror
 
@@ -69,17 +71,20 @@ def test_all_and_only_what_was_broken_is_found_and_repaired(
             'DELETE FROM spans WHERE "partition" = ? AND first = ?', (partition, first)
         )
         database.commit()
+    header = done.failed_csv.read_text().splitlines(keepends=True)[0]
+    done.failed_csv.write_text(header)
 
     status, document = report(done, "--deep", "--repair")
 
     copies = {("checksum", flipped), ("missing", removed), ("size", cut)}
-    assert found(document) == copies | {("gap", None)}
+    books = {("gap", None), ("no-failed-row", None)}
+    assert found(document) == copies | books
     assert document["repaired"] == {"checksum": 1, "missing": 1, "size": 1}
     assert status == 22
     gap = next(each for each in document["findings"] if each["kind"] == "gap")
     assert gap["place"].endswith(f"[{partition}]")
     after, document = report(done, "--deep")
-    assert (after, found(document)) == (22, {("gap", None)})
+    assert (after, found(document)) == (22, books)
 
 
 def flip_byte(deployment: Deployment, name: str) -> None:

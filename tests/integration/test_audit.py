@@ -23,7 +23,7 @@ from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import Form
-from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.jobs import CopyRecord, JobKind
 from dcmirror.core.ledger import Span
 from dcmirror.errors import DirectoryError
 
@@ -281,6 +281,7 @@ def test_what_another_instance_settled_is_named_when_its_books_are(books, run) -
     assert audited.found == []
     assert "14-19" in audited.notes["other-instance"]
     assert "elsewhere" not in audited.notes
+    assert "elsewhere" in run(states=(books.state,)).notes
 
 
 def test_a_row_that_somebody_deleted_from_the_catalogue(books, run) -> None:
@@ -343,10 +344,27 @@ def test_a_file_that_is_not_failed_csv(books, run) -> None:
 
 
 def test_a_row_put_into_failed_csv_by_hand(books, run) -> None:
-    row = replace(books.rows[0], task="made-up", path=f"{ROOT}/lost/b", offset=None)
-    FailedCsv(books.state / "failed.csv").append([row])
+    ours = replace(books.rows[0], task="made-up", path=f"{ROOT}/lost/b", offset=None)
+    others = replace(ours, task="theirs", path=f"{ROOT}/lost/c", offset=700)
+    FailedCsv(books.state / "failed.csv").append([ours, others])
 
-    assert run().found == [("unknown-row", "lost/b")]
+    audited = run()
+
+    assert audited.found == [("unknown-row", "lost/b")]
+    assert "1 row" in audited.notes["foreign-rows"]
+
+
+def test_a_failure_of_a_replay_of_another_file_is_no_contradiction(books, run) -> None:
+    job = replace(books.jobs[12], kind=JobKind.REPLAY)
+    later = replace(books.rows[0], time=books.began + 7000)
+    books.add_segment([books.failed_line(job, later)])
+    assert run().notes.get("replayed-elsewhere") is None
+    FailedCsv(books.state / "failed.csv").rewrite(drop=[books.rows[0].key])
+
+    audited = run()
+
+    assert audited.found == []
+    assert "1 failure" in audited.notes["replayed-elsewhere"]
 
 
 def test_a_failure_that_a_replay_cured_is_no_contradiction(books, run) -> None:
