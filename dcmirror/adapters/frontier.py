@@ -47,56 +47,11 @@ class Frontier:
 
     def __init__(self, path: Path | None, root: str) -> None:
         self._path = path
-        self._root = root
         self._lock = threading.Lock()
-        self._database = self._open()
+        self._database, self.is_resumed = _open(path, root)
         with self._changing() as database:
-            self.is_resumed = self._resume(database)
             counts = database.execute("SELECT directories, files FROM walk").fetchone()
         self.directories, self.files = (int(count) for count in counts)
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise BooksError(f"{self._path}: in use by another process") from exc
-            self._remove()
-        with _mapped_errors(self._path):
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        name = "" if self._path is None else str(self._path)
-        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-        # A power cut may take the last lines, or all: then more is listed again.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute("PRAGMA cache_size = -2000")
-        if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-            database.executescript(
-                f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;"
-            )
-        return database
-
-    def _remove(self) -> None:
-        for ending in _FILES:
-            with suppress(OSError):
-                Path(f"{self._path}{ending}").unlink()
-
-    def _resume(self, database: sqlite3.Connection) -> bool:
-        """Whether there is something to go on with."""
-        row = database.execute("SELECT root FROM walk").fetchone()
-        has_more = database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
-        if row is not None and row[0] == self._root and has_more.fetchone()[0]:
-            database.execute("DELETE FROM directories WHERE state = ?", (_FOUND,))
-            _forget_below_listed(database)
-            database.execute("UPDATE directories SET state = ?", (_WAITING,))
-            return True
-        database.execute("DELETE FROM walk")
-        database.execute("DELETE FROM directories")
-        database.execute("INSERT INTO walk VALUES (?, 0, 0)", (self._root,))
-        _insert(database, [self._root], _WAITING, 0)
-        return False
 
     def take(self) -> tuple[int, str] | None:
         """Number and path of a directory to list; None if none waits now."""
@@ -170,8 +125,8 @@ class Frontier:
             left = self._database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
             is_over = not left.fetchone()[0]
             self._database.close()
-            if is_over and self._path is not None:
-                self._remove()
+            if is_over:
+                _remove(self._path)
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -181,6 +136,58 @@ class Frontier:
             transaction(self._database) as database,
         ):
             yield database
+
+
+def _open(path: Path | None, root: str) -> tuple[sqlite3.Connection, bool]:
+    """The database, and whether there is something in it to go on with."""
+    try:
+        return _connect(path, root)
+    except sqlite3.Error as exc:
+        if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            raise BooksError(f"{path}: in use by another process") from exc
+    _remove(path)
+    with _mapped_errors(path):
+        return _connect(path, root)
+
+
+def _connect(path: Path | None, root: str) -> tuple[sqlite3.Connection, bool]:
+    name = "" if path is None else str(path)
+    database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+    try:
+        # A power cut may take the last lines, or all: then more is listed again.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA cache_size = -2000")
+        if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            database.executescript(
+                f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
+        with transaction(database):
+            return database, _resume(database, root)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _resume(database: sqlite3.Connection, root: str) -> bool:
+    row = database.execute("SELECT root FROM walk").fetchone()
+    has_more = database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
+    if row is not None and row[0] == root and has_more.fetchone()[0]:
+        database.execute("DELETE FROM directories WHERE state = ?", (_FOUND,))
+        _forget_below_listed(database)
+        database.execute("UPDATE directories SET state = ?", (_WAITING,))
+        return True
+    database.execute("DELETE FROM walk")
+    database.execute("DELETE FROM directories")
+    database.execute("INSERT INTO walk VALUES (?, 0, 0)", (root,))
+    _insert(database, [root], _WAITING, 0)
+    return False
+
+
+def _remove(path: Path | None) -> None:
+    for ending in _FILES if path is not None else ():
+        with suppress(OSError):
+            Path(f"{path}{ending}").unlink()
 
 
 def _insert(

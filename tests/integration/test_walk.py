@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -401,6 +403,25 @@ def test_a_journal_that_cannot_be_read_costs_only_time(
 ) -> None:
     tree, journal = grow(1, 3), tmp_path / "walk.db"
     journal.write_bytes(rubbish)
+
+    assert set(Walked(tree, journal).run().directories) == set(tree.directories)
+
+
+def test_a_journal_whose_tables_are_others_costs_only_time(tmp_path: Path) -> None:
+    tree, journal = grow(1, 3), tmp_path / "walk.db"
+    with closing(sqlite3.connect(journal)) as database:
+        database.execute("CREATE TABLE directories (x)")
+        database.execute("PRAGMA user_version = 1")
+
+    assert set(Walked(tree, journal).run().directories) == set(tree.directories)
+
+
+def test_a_journal_that_is_damaged_costs_only_time(tmp_path: Path) -> None:
+    tree, journal = grow(2, 4), tmp_path / "walk.db"
+    Walked(tree, journal, acknowledge=lambda _: False).run()
+    data = bytearray(journal.read_bytes())
+    data[4096:] = b"\xff" * len(data[4096:])
+    journal.write_bytes(data)
 
     assert set(Walked(tree, journal).run().directories) == set(tree.directories)
 
