@@ -21,6 +21,7 @@ from dcmirror.core.cleanup_plan import (
     Reason,
     brake,
     excluding,
+    is_limit,
 )
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.paths import path_map_of
@@ -28,6 +29,7 @@ from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
 
 _DAY = 86400.0
+_REFRESH = 64
 _FACT = "cleanup.dry_run"
 # What may change without another dry run: it changes nothing of what is deleted.
 _FREE = frozenset({"allowed", "parallel", "requests_per_second", "part_age_hours"})
@@ -64,6 +66,8 @@ class Planning:
         self.failed.refresh()
         self._book = book
         self._open = book.open_relatives()
+        self._asked = 0
+        self._last: Known | None = None
         self._max_fraction = cleanup.max_fraction
         self.policy = Policy(
             now=now,
@@ -110,16 +114,21 @@ class Planning:
     def judged(
         self, *, with_young: bool = False
     ) -> Iterator[tuple[CopyRecord, list[Reason]]]:
-        """Every row with what speaks against it."""
-        chooser = self.chooser()
+        """Every row with what speaks against it; once a limit is reached, it is."""
+        chooser, reached = self.chooser(), list[Reason]()
         rows = self._book.candidates() if with_young else self.copies()
         for copy in rows:
-            yield copy, chooser.judge(copy)
+            reasons = chooser.judge(copy) or reached
+            if is_limit(reasons):
+                reached = reasons
+            yield copy, reasons
 
     def census(self) -> Census:
-        """The plan in figures."""
+        """The plan in figures, as far as the limits reach."""
         census = Census(there=self._book.sources_there())
         for copy, reasons in self.judged():
+            if is_limit(reasons):
+                break
             census.count(reasons, copy.size)
         return census
 
@@ -128,8 +137,12 @@ class Planning:
         return brake(census, self._max_fraction)
 
     def _known(self) -> Known:
-        self.failed.refresh()
-        return Known(self.failed.paths, self.failed.pnfsids, self._open)
+        """As of a few rows ago: a new failure is of another file than was copied."""
+        if self._asked % _REFRESH == 0 or self._last is None:
+            self.failed.refresh()
+            self._last = Known(self.failed.paths, self.failed.pnfsids, self._open)
+        self._asked += 1
+        return self._last
 
 
 class DryRunFact:

@@ -178,6 +178,15 @@ class Budget:
         return Budget(self.files, self.bytes, self.wanted)
 
 
+#: Of a run, not of a file; whatever is younger is kept as well.
+LIMITS = frozenset({Against.SPACE, Against.FILES, Against.BYTES})
+
+
+def is_limit(reasons: list[Reason]) -> bool:
+    """Whether a limit of the run is what keeps a source."""
+    return any(reason.why in LIMITS for reason in reasons)
+
+
 @dataclass(slots=True)
 class Census:
     """What a plan comes to."""

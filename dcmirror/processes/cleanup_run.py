@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
-from dcmirror.core.cleanup_plan import Against, Chooser
+from dcmirror.core.cleanup_plan import Chooser, is_limit
 from dcmirror.core.deletion import HARMLESS, Keep, Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
@@ -26,7 +26,6 @@ LATE_SECONDS = 86400.0
 # So many in a row that the door renames or deletes not at all: it is not the files.
 _MOST_FUTILE = 20
 _FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME})
-_LIMITS = frozenset({Against.FILES, Against.BYTES, Against.SPACE})
 _EXAMPLES = 10
 
 
@@ -128,7 +127,7 @@ class CleanupRun:
         batch: list[CopyRecord] = []
         for copy in rest:
             reasons = chooser.judge(copy)
-            if any(reason.why in _LIMITS for reason in reasons):
+            if is_limit(reasons):
                 rest.give_back(copy)  # some of this batch may be kept
                 break
             if not reasons:

@@ -842,3 +842,20 @@ def test_the_report_counts_what_was_deleted_and_nothing_else(
         "failed": 1,
         "unfinished": 0,
     }
+
+
+def test_a_plan_stops_where_the_run_would(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A smaller file behind the limit of bytes is kept by both."""
+    site.copies("first", age=50 * DAY, size=60)
+    site.copies("second", age=40 * DAY, size=60)
+    site.copies("small", age=30 * DAY, size=10)
+    site.set(max_bytes=100)
+    site.run(dry_run=True, form=Form.JSON)
+    plan = json.loads(capsys.readouterr().out)
+    site.run()
+
+    chosen = {f["path"] for f in plan["files"] if f["decision"] == "delete"}
+    assert chosen == {f"{RAW}/first"}
+    assert site.left() == {"second", "small"}
