@@ -15,6 +15,7 @@ from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.state_directory import failures_path
+from dcmirror.commands.dry_status import DryStatus
 from dcmirror.commands.engine_run import EngineRun, run_feed
 from dcmirror.commands.reconcile_progress import Progress, Sight, progress_for
 from dcmirror.commands.reconcile_work import Comparison, Ended, Work
@@ -43,7 +44,8 @@ def run_dry(comparison: Comparison) -> Ended:
     with (
         _signals(comparison.stop) as signals,
         progress_for(sys.stderr, copies=False, quiet=quiet) as progress,
-        _every_second(lambda: progress.show(_sight(comparison, survey))),
+        DryStatus(work.settings, work.state, "reconcile", work.instance) as status,
+        _every_second(lambda: progress.show(_sight(comparison, survey)), status.show),
     ):
         comparison.run(survey)
     ended = comparison.end(survey, signals.number)
@@ -183,13 +185,14 @@ def _signals(stop: threading.Event) -> Iterator[_Signals]:
 
 
 @contextmanager
-def _every_second(show: Callable[[], None]) -> Iterator[None]:
-    """Call it in a thread of its own, while the main thread compares."""
+def _every_second(*calls: Callable[[], None]) -> Iterator[None]:
+    """Call them in a thread of their own, while the main thread compares."""
     over = threading.Event()
 
     def repeat() -> None:
         while not over.wait(_SECOND):
-            show()
+            for call in calls:
+                call()
 
     thread = threading.Thread(target=repeat, name="progress", daemon=True)
     thread.start()

@@ -162,11 +162,22 @@ def _work(status: dict[str, Any]) -> str:
 def _rows(status: dict[str, Any]) -> str:
     rows = status.get("rows")
     if not rows:
-        return ""
+        return _found(status.get("work"))
     return (
         f"{count_text(rows['done'])} of {count_text(rows['total'])} done, "
         f"{count_text(rows['failed_again'])} failed again"
     )
+
+
+def _found(work: dict[str, Any] | None) -> str:
+    """Jobs that a command found itself."""
+    if not work:
+        return ""
+    text = (
+        f"{count_text(work['ended'])} of {count_text(work['offered'])} done, "
+        f"{count_text(work['failed'])} failed"
+    )
+    return f"{text}; gives way to watch" if work.get("yielding") else text
 
 
 def _last(status: dict[str, Any], at: float) -> str:
