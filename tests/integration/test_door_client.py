@@ -218,6 +218,39 @@ def test_a_refusal_has_its_class(
     assert status in str(error)
 
 
+def test_an_error_says_what_helps() -> None:
+    with source(answer("403 Forbidden"), answer("302 Found")) as door:
+        assert str(error_of(door.names)).endswith("the right to read there")
+        assert "a door that lists directories" in str(error_of(door.names))
+
+
+def test_an_error_holds_no_line_that_a_name_forged() -> None:
+    with source(answer("403 Forbidden")) as door:
+        error = error_of(lambda: door.client.look("/data/a\nb\x1b[2J"))
+
+    assert str(error).startswith("/data/a\\nb\\x1b[2J: ")
+
+
+def test_a_status_is_an_answer_though_its_body_is_cut() -> None:
+    for status in (204, 403):
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: 99\r\n\r\n"
+        with source(Reply(head.encode(), closes=True)) as door:
+            assert door.client.delete("/data/a").status == status
+    with source(Reply(b"HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n", True)) as door:
+        assert error_of(door.names).kind is FailureClass.FORBIDDEN
+
+
+def test_closing_in_the_middle_of_a_listing_is_allowed() -> None:
+    many = multistatus(directory("/data/"), *(file(f"/data/{n}") for n in range(5000)))
+    with source(many) as door:
+        listing = door.client.list("/data")
+        next(listing)
+        door.client.close()
+        listing.close()  # type: ignore[attr-defined]
+
+        assert len(door.names()) == 5000
+
+
 def test_a_redirect_is_never_followed() -> None:
     with ScriptedServer([LISTING]) as other:
         there = answer("302 Found", "", f"Location: {other.url}/data/")
