@@ -75,6 +75,14 @@ def has_asked_or_ended(source: FakeDCache, running: Running, until: int) -> bool
     return len(source.requests.all()) >= until or running.process.poll() is not None
 
 
+def has_ended_by_term(running: Running) -> bool:
+    """One TERM each time that somebody asks; two at once would be one."""
+    if running.process.poll() is None:
+        running.signal(signal.SIGTERM)
+        return False
+    return True
+
+
 def are_mirrored(site: Deployment, source: FakeDCache) -> bool:
     """Whether the books have the newest version of every file."""
     if not site.copies():  # the books are being made
@@ -225,3 +233,22 @@ def test_it_runs_beside_a_watch_which_mirrors_what_is_written_anew(
     assert site.failed_rows() == []
     assert site.files() == {f"f{number}" for number in range(10)}
     assert site.query("SELECT count(*) FROM deletions") == [(20,)]
+
+
+def test_a_second_term_leaves_at_once_and_the_next_run_finds_out(
+    site: Deployment, source: FakeDCache
+) -> None:
+    copies(site, source, 20)
+    source.faults.add("stall", "*", seconds=60.0, methods="DELETE")
+    running = Running(site, "cleanup")
+    wait_until(lambda: source.requests.of("DELETE"), 30)
+    wait_until(partial(has_ended_by_term, running), 20)
+    # the last TERM may have come when it was leaving already
+    assert running.process.poll() in (128 + signal.SIGTERM, -signal.SIGTERM)
+    assert site.query("SELECT * FROM deletions WHERE ended_at IS NULL") != []
+    source.faults.clear()
+
+    assert site.run("cleanup").returncode == 0
+    assert source.files == {}
+    assert site.query("SELECT * FROM deletions WHERE ended_at IS NULL") == []
+    only_what_was_proved_is_gone(site, source)
