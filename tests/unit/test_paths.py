@@ -100,6 +100,25 @@ def test_pool_may_be_the_root_and_folder_the_pool(folder: str) -> None:
     assert paths.url("/a/b") == "https://d:2880/a/b"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/data", "https://d/x/"),
+        ("/data/", "https://d/x/"),
+        ("/data/exp", "https://d/x/exp/"),
+        ("/data/exp/", "https://d/x/exp/"),
+        ("/data/e#p/.", "https://d/x/e%23p/./"),
+    ],
+)
+def test_a_directory_has_a_url_that_ends_with_a_slash(path: str, expected: str) -> None:
+    assert PathMap("https://d/x", "/data", "/exp").directory_url(path) == expected
+
+
+def test_a_directory_elsewhere_has_no_url() -> None:
+    with pytest.raises(UnsafePathError):
+        PathMap("https://d/x", "/data", "/exp").directory_url("/database")
+
+
 def test_double_slashes_mean_one() -> None:
     paths = PathMap("https://d/x", "/data", "/exp")
 
