@@ -37,6 +37,9 @@ from dcmirror.processes.survey import Source, Survey, SurveyPlan
 from dcmirror.processes.walk import Walk
 from dcmirror.settings import Settings
 
+#: The source's clock may be ahead of ours by so much (seconds).
+_CLOCK_SECONDS = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -197,14 +200,20 @@ class Comparison:
         return SurveyPlan(
             path_map=work.path_map,
             filter=work.filter,
-            rules=Rules(
-                fresh_since=time.time() - work.grace,
-                trusts_size=work.trusts_size,
-                leaves_missing=settings.destination.missing == "leave",
-            ),
+            rules=self._rules,
             settled_before=work.started - work.grace,
             root_bytes=len(os.fsencode(settings.local.downloadfolder)),
             limit=work.limit,
+        )
+
+    def _rules(self) -> Rules:
+        """What counts now: a long run must not judge what came meanwhile."""
+        work, now = self.work, time.time()
+        return Rules(
+            fresh_since=now - work.grace,
+            fresh_until=now + max(work.grace, _CLOCK_SECONDS) if work.grace else now,
+            trusts_size=work.trusts_size,
+            leaves_missing=work.settings.destination.missing == "leave",
         )
 
     def _draw(self, client: DoorClient) -> None:

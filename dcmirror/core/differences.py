@@ -97,11 +97,13 @@ class Judged:
 class Rules:
     """What counts; times in seconds since the epoch.
 
-    ``fresh_since``: what was written later is left to its event.  ``trusts_size``: an
+    What was written between ``fresh_since`` and ``fresh_until`` is left to its event; a
+    time after that is no clock's, but one that somebody has set.  ``trusts_size``: an
     unverified row is good enough.  ``leaves_missing``: a removed copy is not missed.
     """
 
     fresh_since: float
+    fresh_until: float
     trusts_size: bool = False
     leaves_missing: bool = False
 
@@ -120,7 +122,7 @@ def judge(entry: Entry, local: Local, known: Known, rules: Rules) -> Judged:
     found = _compare(entry, local, known, rules)
     if found.difference is None or local.odd:
         return found
-    if entry.modified is not None and entry.modified > rules.fresh_since:
+    if rules.fresh_since < (entry.modified or 0.0) <= rules.fresh_until:
         return Judged(Equal.RECENT, found.kind.value)
     if found.kind in COPIED and _has_failed(entry, known):
         return Judged(

@@ -67,7 +67,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SurveyPlan:
-    """What is compared, and how.
+    """What is compared, and how; ``rules`` are asked for with each page.
 
     ``started`` is when this run, or the killed one it goes on with, began; what changed
     in the mirror after ``settled_before`` is not judged to be only here.
@@ -75,7 +75,7 @@ class SurveyPlan:
 
     path_map: PathMap
     filter: Filter
-    rules: Rules
+    rules: Callable[[], Rules]
     settled_before: float
     root_bytes: int = 0
     limit: int | None = None
@@ -113,6 +113,7 @@ class Survey:
         self._stop = stop
         self._offer = offer
         self._counts: dict[str, Counter[str]] = {}
+        self._rules = plan.rules()
 
     def run(self) -> None:
         """Compare everything, or as much as the limit and ``stop`` allow.
@@ -164,6 +165,7 @@ class Survey:
 
     def _compare(self, page: Page, books: Catalogue) -> None:
         counts = self._counts[page.directory]
+        self._rules = self._plan.rules()
         chosen = list(self._chosen(page, counts))
         relatives = [relative for _, relative in chosen]
         rows = books.lookup(relatives)
@@ -209,10 +211,10 @@ class Survey:
         self, entry: Entry, relative: str, known: Known, counts: Counter[str]
     ) -> list[tuple[Finding, Entry]]:
         local = self._scan.look(relative)
-        judged = judge(entry, local, known, self._plan.rules)
+        judged = judge(entry, local, known, self._rules)
         if judged.must_read:
             local = replace(local, adler32=self._scan.adler32(relative))
-            judged = judge(entry, local, known, self._plan.rules)
+            judged = judge(entry, local, known, self._rules)
         self._count(entry, judged, counts)
         kind = judged.difference
         if kind is None:
@@ -272,7 +274,7 @@ class Survey:
             pnfsid=entry.pnfsid,
             # The mark may have the same pnfsid and size, and would be believed.
             refetch=finding.kind is DifferenceKind.CHECKSUM,
-            trusts_size=self._plan.rules.trusts_size,
+            trusts_size=self._rules.trusts_size,
             modified=entry.modified,
         )
 

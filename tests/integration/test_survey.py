@@ -85,7 +85,9 @@ class Bench:
     def survey(self, *pages: Page, copies: bool = False, **plan: object) -> Survey:
         """Compare these pages."""
         self.pages = list(pages)
-        whole = SurveyPlan(PATHS, Filter(), Rules(fresh_since=2e9), self.settled_before)
+        whole = SurveyPlan(
+            PATHS, Filter(), lambda: Rules(2e9, 3e9), self.settled_before
+        )
         survey = Survey(
             replace(whole, **plan),  # type: ignore[arg-type]
             self,

@@ -23,7 +23,7 @@ from dcmirror.core.marks import Mark
 
 X, Y = "0000AA", "0000BB"
 SIZE, SUM, WHEN = 1000, 0x1234, 5_000_000_000
-RULES = Rules(fresh_since=2e9)
+RULES = Rules(fresh_since=2e9, fresh_until=3e9)
 ABSENT = Local(exists=False)
 K = DifferenceKind
 
@@ -124,6 +124,10 @@ def test_what_was_written_a_moment_ago_is_left_to_its_event() -> None:
     assert judge(entry(modified=None), ABSENT, Known(), RULES).kind is K.MISSING
 
 
+def test_a_time_far_in_the_future_was_set_by_somebody_and_protects_nothing() -> None:
+    assert judge(entry(modified=3e9 + 1), ABSENT, Known(), RULES).kind is K.MISSING
+
+
 def test_a_row_of_failed_csv_explains_a_difference_of_the_same_file_only() -> None:
     of_it = Known(None, "gone", X)
     of_any = Known(None, "gone", None)
@@ -182,7 +186,7 @@ rows = st.none() | st.builds(
     st.just(WHEN),
     st.just(1e9),
 )
-rules = st.builds(Rules, st.just(2e9), st.booleans(), st.booleans())
+rules = st.builds(Rules, st.just(2e9), st.just(3e9), st.booleans(), st.booleans())
 
 
 @given(entries, locals_, rows, rules)
