@@ -117,7 +117,9 @@ def make_books(home: Path, plan: Plan) -> Books:
             history.rows(),
         )
         database.executemany(
-            "INSERT INTO deletions VALUES (?,?,?,?,?,?,?,?,?)", history.deletions
+            "INSERT INTO deletions (relative, path, pnfsid, size, adler32, "
+            "intended_at, ended_at, result, error) VALUES (?,?,?,?,?,?,?,?,?)",
+            history.deletions,
         )
         database.commit()
     writer.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +39,8 @@ class JournalScan:
         since: segments that ended before it are left out.
         sources: where it counts.
         lane: the only one that is read; None: both.
+        behind: what ``reached`` said at the end of an earlier pass: only what was
+            written since then is read.
     """
 
     def __init__(
@@ -48,7 +50,10 @@ class JournalScan:
         sources: Sources,
         since: float | None = None,
         lane: Lane | None = None,
+        behind: Mapping[str, int] | None = None,
     ) -> None:
+        self.reached: dict[str, int] = {}
+        self._behind = behind or {}
         self._directory = directory
         self._lane = lane
         self._actions = frozenset(name.encode() for name in actions)
@@ -86,7 +91,8 @@ class JournalScan:
                 if self._since is None or status.st_mtime >= (
                     self._since - _SLACK_SECONDS
                 ):
-                    yield from self._lines(file)
+                    file.seek(self._behind.get(segment.name, 0))
+                    yield from self._lines(file, segment.name)
 
     def _reach(self, first: bytes) -> None:
         """The journal is whole from here on, as far as this writer is concerned."""
@@ -100,11 +106,14 @@ class JournalScan:
         known = self._sources.reaches_from
         self._sources.reaches_from = moment if known is None else max(known, moment)
 
-    def _lines(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
+    def _lines(self, file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         sources, actions, crc32 = self._sources, self._actions, zlib.crc32
-        known = _KNOWN
+        known, end = _KNOWN, file.tell()
         for raw in file:
             sources.lines += 1
+            if not raw.endswith(b"\n"):
+                break  # still being written, or cut off by a crash
+            end += len(raw)
             place = raw.find(_MEMBER) + _MEMBER_BYTES
             if place >= _MEMBER_BYTES:
                 action = raw[place : raw.find(b'"', place)]
@@ -117,11 +126,11 @@ class JournalScan:
             except ValueError:
                 is_whole = False
             if not is_whole:
-                # Without its end it is still being written, or cut off by a crash.
-                sources.spoiled += raw.endswith(b"\n")
+                sources.spoiled += 1
             elif place >= _MEMBER_BYTES and action in actions:
                 try:
                     yield orjson.loads(head + b"}")
                 except orjson.JSONDecodeError:
                     sources.odd += 1
+        self.reached[name] = end
         sources.bytes += file.tell()

@@ -67,14 +67,19 @@ class Story:
         default_factory=lambda: defaultdict(list)
     )
     reconciled_at: str = ""
+    reached: dict[str, int] = field(default_factory=dict)
 
 
 def read_journal(
-    directory: Path, scratch: Scratch, since: float | None = None
+    directory: Path, scratch: Scratch, behind: Mapping[str, int] | None = None
 ) -> Story:
-    """Put every outcome of the journal into the scratch tables."""
+    """Put every outcome of the journal into the scratch tables.
+
+    Args:
+        behind: ``Story.reached`` of an earlier reading, of which this is the rest.
+    """
     story, sources = Story(), Sources()
-    scan_of = JournalScan(directory, _ACTIONS, sources, since, lane=Lane.STORY)
+    scan_of = JournalScan(directory, _ACTIONS, sources, lane=Lane.STORY, behind=behind)
     documents = scan_of.documents()
     while chunk := list(islice(documents, _AT_ONCE)):
         outcomes = [
@@ -84,6 +89,7 @@ def read_journal(
         scratch.add_outcomes(outcomes)
         scratch.add_good(_good_ones(outcomes))
     story.spoiled = sources.spoiled
+    story.reached = scan_of.reached
     if sources.reaches_from is not None:
         story.whole_since = max(sources.reaches_from, story.whole_since or 0.0)
     return story
@@ -227,7 +233,7 @@ class JournalAudit:
         """
         self._look_at_outbox(is_running=is_running)
         # What was written since the first reading; the outbox held it until then.
-        read_journal(self._journal, self._scratch, self._began)
+        read_journal(self._journal, self._scratch, self._story.reached)
         self._tell_eventless()
         self._tell_rowless()
         self._tell_failures()

@@ -20,11 +20,13 @@ from audit_books import ROOT, TOPIC, Books
 from dcmirror import config
 from dcmirror.adapters.catalogue import Catalogue, OutboxLine, Position, SettleBatch
 from dcmirror.adapters.failed_csv import FailedCsv
+from dcmirror.adapters.journal_scan import JournalScan
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import Form
 from dcmirror.core.jobs import CopyRecord, JobKind
 from dcmirror.core.ledger import Span
+from dcmirror.core.report_figures import Sources
 from dcmirror.errors import DirectoryError
 
 
@@ -566,3 +568,24 @@ def test_quiet_says_nothing_where_all_is_well_and_all_where_not(books, capsys) -
     assert audit(options) == 23
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"missing: {ROOT}/{books.names[0]}: the copy is gone;")
+
+
+def test_what_was_written_behind_the_first_reading_is_read_and_no_line_twice(
+    books,
+) -> None:
+    segment = next(books.journal.glob("*.ndjson"))
+    whole = segment.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    segment.write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    sources = Sources()
+    first = JournalScan(books.journal, ["transfer-finished"], sources)
+    seen = [event["file"]["path"] for event in first.documents()]
+    segment.write_bytes(whole)
+
+    rest = JournalScan(
+        books.journal, ["transfer-finished"], sources, behind=first.reached
+    )
+    seen += [event["file"]["path"] for event in rest.documents()]
+
+    assert seen == [job.path for job in books.jobs]
+    assert sources.spoiled == 0
