@@ -252,7 +252,7 @@ class Deletion:
             return _left(isolated, kept, "its name is taken again")
         self._moves += 1
         answer = self._send(self._door.move, isolated, path)
-        if answer.status in _DONE:
+        if answer.status in _DONE and self._door.look(isolated) is None:
             return kept
         return _left(isolated, kept, f"the door does not rename it: {_said(answer)}")
 
