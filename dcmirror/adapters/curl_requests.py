@@ -255,7 +255,7 @@ class CurlLine:
         answer = Answer(read_headers(self._lines), code, message)
         answer.received = self._received
         answer.connections = getinfo(pycurl.NUM_CONNECTS)
-        answer.is_connected = is_connected(self._handle)
+        answer.is_connected = self._is_sent or is_connected(self._handle)
         answer.tls_ms = getinfo(pycurl.APPCONNECT_TIME) * 1000
         answer.total_ms = getinfo(pycurl.TOTAL_TIME) * 1000
         if 300 <= answer.headers.status < 400:
