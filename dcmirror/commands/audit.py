@@ -22,6 +22,7 @@ from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.core.door_errors import DoorError
 from dcmirror.errors import DirectoryError, ExitStatus
 from dcmirror.processes.audit_story import tell_audit
+from dcmirror.processes.garbage import collect_rarely
 
 __all__ = ["AuditOptions", "audit", "form_of"]
 
@@ -38,6 +39,7 @@ def audit(options: AuditOptions) -> ExitStatus | int:
         DoorError: --source, and the door cannot be asked.
     """
     state = _state_of(options)
+    collect_rarely()
     with ExitStack() as stack:
         if options.repair:
             stack.enter_context(acquire(prepare(state).lock("audit"), LOOK_SECONDS))
