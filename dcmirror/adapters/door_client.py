@@ -6,11 +6,13 @@ whatever is not the answer that was asked for.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dcmirror.adapters.credentials import capath_of, proxy_of
 from dcmirror.adapters.curl_requests import Question
 from dcmirror.adapters.door_lines import DoorLines, not_understood
 from dcmirror.adapters.pace import Pace
@@ -32,7 +34,8 @@ from dcmirror.core.multistatus import (
     DAV,
     Response,
 )
-from dcmirror.core.paths import PathMap
+from dcmirror.core.paths import PathMap, path_map_of
+from dcmirror.settings import Settings
 
 _FREE_BYTES = f"{DAV} quota-available-bytes"
 #: Less than that on average for ``answer_seconds`` is no answer any more.
@@ -51,6 +54,16 @@ class DoorOptions:
     path_map: PathMap
     connect_seconds: float = 30.0
     answer_seconds: float = 300.0
+
+
+def door_options(settings: Settings) -> DoorOptions:
+    """How the door of this configuration is reached."""
+    return DoorOptions(
+        proxy=proxy_of(settings.local, os.environ),
+        capath=capath_of(settings.local, os.environ),
+        path_map=path_map_of(settings.dcache),
+        connect_seconds=settings.source.connect_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from kafka import codec
 from kafka import errors as kafka_errors
 from kafka.record import util
 
-from dcmirror.adapters.kafka_client import admin_settings, capture_log, connection_hint
+from dcmirror.adapters.kafka_client import admin_settings
+from dcmirror.adapters.kafka_errors import told_errors
 from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
 
@@ -71,26 +71,17 @@ def ask_topic(settings: Kafka, seconds: float) -> TopicState:
 
 @contextmanager
 def _admin(settings: Kafka, seconds: float) -> Iterator[Any]:
-    """An admin client; what the library says of its errors comes out of its log."""
-    log = capture_log()
-    began = time.monotonic()
     chosen = admin_settings(settings, "dcmirror-check")
     chosen["bootstrap_timeout_ms"] = seconds * 1000
     chosen["request_timeout_ms"] = seconds * 1000
     # a broker's refusal gets lost now and then when it closes at once: ask often
     chosen["reconnect_backoff_max_ms"] = 100
-    try:
+    with told_errors(settings):
         admin = kafka.KafkaAdminClient(**chosen)
         try:
             yield admin
         finally:
             admin.close()
-    except kafka_errors.KafkaError as error:
-        reason = connection_hint(settings.client, log.reason(began) or "")
-        text = str(error) or type(error).__name__
-        raise IntakeError(f"{text} ({reason})" if reason else text) from error
-    except (OSError, ValueError, TypeError, AssertionError) as error:
-        raise IntakeError(f"[kafka.client]: {error}") from error
 
 
 def _group(admin: Any, name: str) -> tuple[str, int]:

@@ -1,9 +1,15 @@
-"""What goes wrong with the consumer, sorted by what can be done about it."""
+"""What goes wrong with Kafka: sorted by what can be done, or told as one line."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from kafka import errors as foreign
 
+from dcmirror.adapters.kafka_client import capture_log, connection_hint
+from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
 
 
@@ -101,6 +107,20 @@ def sorted_error(exc: Exception, settings: Kafka, reason: str = "") -> SourceErr
         return CommitRefused(_told(exc))
     text = f"{_told(exc)} ({reason})" if reason else _told(exc)
     return SourceTrouble(text) if _is_retriable(exc) else SourceBroken(text)
+
+
+@contextmanager
+def told_errors(settings: Kafka) -> Iterator[None]:
+    """Raise IntakeError for what the library raises; the reason is in its log."""
+    log, began = capture_log(), time.monotonic()
+    try:
+        yield
+    except foreign.KafkaError as exc:
+        reason = connection_hint(settings.client, log.reason(began) or "")
+        text = str(exc) or type(exc).__name__
+        raise IntakeError(f"{text} ({reason})" if reason else text) from exc
+    except (OSError, ValueError, TypeError, AssertionError) as exc:
+        raise IntakeError(f"[kafka.client]: {exc}") from exc
 
 
 def _is_retriable(exc: Exception) -> bool:

@@ -17,11 +17,10 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
 from dcmirror.adapters.kafka_client import (
-    capture_log,
-    connection_hint,
     consumer_settings,
     probe_brokers,
 )
+from dcmirror.adapters.kafka_errors import told_errors
 from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
 
@@ -110,20 +109,13 @@ def asking(settings: Kafka, seconds: float = 10.0) -> Iterator[KafkaOffsets]:
         IntakeError: no broker answers, or it refuses us; with the reason.
         ConfigError: a client setting is of no use.
     """
-    log, began = capture_log(), time.monotonic()
     answers = probe_brokers(settings.servers, settings.client)
     if all(why is not None for _, why in answers):
         raise IntakeError("; ".join(f"{server}: {why}" for server, why in answers))
     chosen = consumer_settings(settings, "dcmirror-audit")
     chosen["auto_offset_reset"] = "none"
-    try:
+    with told_errors(settings):
         consumer = kafka.KafkaConsumer(**chosen)
-    except kafka_errors.KafkaError as exc:
-        reason = connection_hint(settings.client, log.reason(began) or "")
-        text = str(exc) or type(exc).__name__
-        raise IntakeError(f"{text} ({reason})" if reason else text) from exc
-    except (OSError, ValueError, TypeError, AssertionError) as exc:
-        raise IntakeError(f"[kafka.client]: {exc}") from exc
     try:
         yield KafkaOffsets(consumer, settings.topic, seconds)
     finally:

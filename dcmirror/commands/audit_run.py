@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,8 @@ from pathlib import Path
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import Scratch
-from dcmirror.adapters.credentials import capath_of, proxy_of
 from dcmirror.adapters.daemon_sight import see
-from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.door_client import DoorClient, door_options
 from dcmirror.adapters.mirror_store import store_of
 from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.read_pace import ReadPace
@@ -181,12 +179,7 @@ class AuditRun:
             DoorError: it cannot be asked, or does not know us.
         """
         settings = self._settings
-        proxy = proxy_of(settings.local, os.environ)
-        options = DoorOptions(
-            proxy=proxy,
-            capath=capath_of(settings.local, os.environ),
-            path_map=self._path_map,
-        )
+        options = door_options(settings)
         stop = threading.Event()
         pace = Pace(settings.reconcile.requests_per_second, stop=stop)
         self._progress.begin("sources", self._expected())
@@ -194,7 +187,7 @@ class AuditRun:
             self._catalogue,
             self._report,
             lambda: DoorClient(options, pace),
-            Patience(self._report.say, stop, proxy=proxy),
+            Patience(self._report.say, stop, proxy=options.proxy),
             settings.reconcile.parallel,
             settings.source.grace_seconds,
         ) as audit:

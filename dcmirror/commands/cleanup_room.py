@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from dcmirror.adapters.credentials import capath_of, proxy_of
-from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.credentials import proxy_of
+from dcmirror.adapters.door_client import DoorClient, door_options
 from dcmirror.adapters.mirror_store import MirrorStore, store_of
 from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.state_directory import StateDirectory, failures_path
@@ -82,14 +82,7 @@ class Room:
 
     def client(self) -> DoorClient:
         """A client of the door; they all share one pace."""
-        settings = self._settings
-        options = DoorOptions(
-            proxy=self._proxy,
-            capath=capath_of(settings.local, os.environ),
-            path_map=self.path_map,
-            connect_seconds=settings.source.connect_seconds,
-        )
-        return DoorClient(options, self._pace)
+        return DoorClient(door_options(self._settings), self._pace)
 
     def store(self) -> MirrorStore:
         """The mirror."""

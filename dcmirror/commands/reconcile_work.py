@@ -15,8 +15,7 @@ from pathlib import Path
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.catalogue_names import CatalogueNames
-from dcmirror.adapters.credentials import capath_of, proxy_of
-from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.door_client import DoorClient, door_options
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.adapters.pace import Pace
@@ -86,12 +85,7 @@ class Comparison:
         self._is_concluded = False
         self._garbage = self._old_names = self._asked = 0
         settings = work.settings
-        self._options = DoorOptions(
-            proxy=proxy_of(settings.local, os.environ),
-            capath=capath_of(settings.local, os.environ),
-            path_map=work.path_map,
-            connect_seconds=settings.source.connect_seconds,
-        )
+        self._options = door_options(settings)
         self._pace = Pace(settings.reconcile.requests_per_second, stop=self.stop)
         self._patience = Patience(say, self.stop, proxy=self._options.proxy)
         self._walk: Walk | None = None
