@@ -107,7 +107,7 @@ class Worker:
         if self.has_thread:
             self.publisher.start()
         self.outbox.send_bytes(wire.encode(Ready(os.getpid(), *self.reports.space())))
-        while not self._is_done():
+        while not self.is_orphan and (self.drain_until is None or self.attempts.runs):
             events = self.epoll.poll(self._timeout(self.clock()))
             began = self.clock()
             for fd, mask in events:
@@ -159,13 +159,10 @@ class Worker:
 
     def _timeout(self, now: float) -> float:
         due = min(self.tick_at, self.reports.due, self.attempts.due)
-        if self.transfers.due is not None:
-            due = min(due, self.transfers.due)
+        transfers_due = self.transfers.due
+        if transfers_due is not None:
+            due = min(due, transfers_due)
         return max(0.0, due - now)
-
-    def _is_done(self) -> bool:
-        is_drained = self.drain_until is not None and not self.attempts.runs
-        return is_drained or self.is_orphan
 
     def _tick(self, began: float) -> None:
         now = self.clock()
@@ -231,13 +228,10 @@ class Worker:
     def _start_jobs(self) -> None:
         while self.waiting and self.attempts.has_room:
             job, since = self.waiting.popleft()
-            self._start(job, since)
-
-    def _start(self, job: Job, since: float) -> None:
-        queued = self.clock() - since
-        if job.attempt == 1 and job.accepted_at:
-            queued = max(queued, self.wall() - job.accepted_at)
-        self.attempts.begin(CopyAttempt(job, self.tools, queued * 1000))
+            queued = self.clock() - since
+            if job.attempt == 1 and job.accepted_at:
+                queued = max(queued, self.wall() - job.accepted_at)
+            self.attempts.begin(CopyAttempt(job, self.tools, queued * 1000))
 
     def _give_back_old(self, now: float) -> None:
         """What waits here for too long may find another worker idle."""
