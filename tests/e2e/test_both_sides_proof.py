@@ -47,7 +47,7 @@ EMPTIED = ("run00", "run05")
 #: Nothing is so young that its event may be on its way.
 DRY_RUN = ("reconcile", "--dry-run", "--grace", "0s")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
