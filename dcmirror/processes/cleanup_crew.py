@@ -19,7 +19,8 @@ from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.processes.patience import Patience
-from dcmirror.tasks.delete import Deletion, Outcome
+from dcmirror.tasks.delete import Deletion
+from dcmirror.tasks.delete_words import Outcome
 from dcmirror.tasks.prove import changed_since, prove
 from dcmirror.tasks.resolve import Begun, resolve
 

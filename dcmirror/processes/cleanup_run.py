@@ -18,7 +18,7 @@ from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.paths import isolated_name
 from dcmirror.processes.cleanup_crew import Checked, Crew, StopSwitch, as_copied
 from dcmirror.processes.cleanup_story import CleanupStory
-from dcmirror.tasks.delete import Outcome
+from dcmirror.tasks.delete_words import Outcome
 
 BATCH = 64
 #: How long a request without an answer may still be carried out.

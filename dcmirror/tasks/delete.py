@@ -13,22 +13,29 @@ each begins with a look at what is there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, Protocol, TypeVar
-from urllib.parse import quote
+from dataclasses import replace
+from typing import Any
 
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+from dcmirror.tasks.delete_words import (
+    Answer,
+    Door,
+    Outcome,
+    Patient,
+    is_plain,
+    kept_by,
+    left_apart,
+    refusal,
+    said,
+)
 
 _DONE = range(200, 300)
 _NOT_FOUND = frozenset({404, 410})
-_FORBIDDEN, _EXISTS, _LOCKED = 403, 412, 423
+_FORBIDDEN, _EXISTS = 403, 412
 #: What a server says that cannot rename, or does not let us.
 _CANNOT_RENAME = frozenset({_FORBIDDEN, 405, 501})
 #: It cannot be set apart; whether it may be deleted as it is, is a setting.
@@ -37,57 +44,6 @@ _NO_RENAMES = frozenset({Kept.NO_RENAME, Kept.ODD_NAME})
 _NEVER_SENT = frozenset({FailureClass.HOST, FailureClass.CREDENTIAL})
 #: Somebody between us and the door gave up; the door may not have.
 _LATE = frozenset({408, 502, 504})
-
-
-class Answer(Protocol):
-    """What the door said."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def reason(self) -> str:
-        """The words beside it."""
-
-
-class Door(Protocol):
-    """What a deletion asks of a door; without an answer each raises DoorError."""
-
-    def look(self, path: str) -> Entry | None:
-        """What is there now, None for nothing."""
-
-    def move(self, source: str, target: str) -> Answer:
-        """Rename; what has the target's name already stays."""
-
-    def delete(self, path: str) -> Answer:
-        """Delete a file."""
-
-
-class Patient(Protocol):
-    """Takes a step, again and again while that may help; raises DoorError at last."""
-
-    def call(
-        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one source.
-
-    ``result`` None: nobody knows; the intent stays open and the next run looks again.
-    ``keep`` says why it was not deleted.  ``is_late``: an answer never came, so that
-    the door may still carry the request out.  ``window``: seconds from the last look
-    until the DELETE was answered; where it was not ``apart`` anybody could have
-    replaced the source then.
-    """
-
-    result: Result | None
-    keep: Keep | None = None
-    is_late: bool = False
-    window: float | None = None
-    apart: bool = False
 
 
 def send_delete(door: Door, path: str) -> Answer:
@@ -213,13 +169,13 @@ class Deletion:
             text = "MOVE had no answer, and the door shows no effect of it"
             raise DoorError(text, FailureClass.TRANSIENT)
         differs = source_differs(self._copy, entry) or self._copy_differs()
-        return _kept(differs) if differs is not None else self._rename(isolated)
+        return kept_by(differs) if differs is not None else self._rename(isolated)
 
     def _rename(self, isolated: str) -> Outcome | None:
-        is_plain = _is_plain(isolated) and _is_plain(self._copy.path)
-        if not is_plain and not self._copy.pnfsid:
+        is_odd = not (is_plain(isolated) and is_plain(self._copy.path))
+        if is_odd and not self._copy.pnfsid:
             text = "the name needs escapes, which this door may not undo in a rename"
-            return _kept(Keep(Kept.ODD_NAME, text))
+            return kept_by(Keep(Kept.ODD_NAME, text))
         self._moves += 1
         answer = self._send(self._door.move, self._copy.path, isolated)
         if answer.status in _DONE:
@@ -229,9 +185,9 @@ class Deletion:
         ):
             return self._not_found(isolated, answer)
         if answer.status in _CANNOT_RENAME:
-            text = f"the door does not let us rename it ({_said(answer)})"
-            return _kept(Keep(Kept.NO_RENAME, text))
-        return _kept(_refusal("MOVE", answer))
+            text = f"the door does not let us rename it ({said(answer)})"
+            return kept_by(Keep(Kept.NO_RENAME, text))
+        return kept_by(refusal("MOVE", answer))
 
     def _finish(self, isolated: str) -> Outcome:
         """Nobody else uses its name now: look what it is, and delete it."""
@@ -249,12 +205,14 @@ class Deletion:
         if self._door.look(path) is not None:
             if self._door.look(isolated) is None:
                 return kept  # by an earlier try, whose answer was lost
-            return _left(isolated, kept, "its name is taken again")
+            return left_apart(isolated, kept, "its name is taken again")
         self._moves += 1
         answer = self._send(self._door.move, isolated, path)
         if answer.status in _DONE and self._door.look(isolated) is None:
             return kept
-        return _left(isolated, kept, f"the door does not rename it: {_said(answer)}")
+        return left_apart(
+            isolated, kept, f"the door does not rename it: {said(answer)}"
+        )
 
     # -- both ---------------------------------------------------------------------
 
@@ -262,13 +220,13 @@ class Deletion:
         seen_at = self._clock()
         differs = source_differs(self._copy, entry) or self._copy_differs()
         if differs is not None:
-            return _kept(differs)
+            return kept_by(differs)
         self._deletes += 1
         answer = self._send(send_delete, self._door, path)
         self._window = self._clock() - seen_at
         if answer.status in _DONE or answer.status in _NOT_FOUND:
             return self._look_after(path, answer)
-        return _kept(_refusal("DELETE", answer))
+        return kept_by(refusal("DELETE", answer))
 
     def _look_after(self, path: str, answer: Answer) -> Outcome:
         """Whether what the door says is so."""
@@ -279,7 +237,7 @@ class Deletion:
         is_other = differs is not None and differs.why is Kept.REPLACED
         if is_other and path == self._copy.path:
             return Outcome(Result.DELETED)  # and somebody has written it anew
-        text = f"the door answered {_said(answer)} to DELETE and still shows the file"
+        text = f"the door answered {said(answer)} to DELETE and still shows the file"
         return Outcome(Result.KEPT, Keep(Kept.BY_DOOR, text))
 
     def _gone(self, isolated: str) -> Outcome | None:
@@ -294,8 +252,8 @@ class Deletion:
             return None  # an earlier try's MOVE was late
         if self._door.look(self._copy.path) is None:
             return Outcome(Result.GONE)
-        text = f"the door shows it, and answers {_said(answer)} to MOVE"
-        return _kept(Keep(Kept.DOOR, text))
+        text = f"the door shows it, and answers {said(answer)} to MOVE"
+        return kept_by(Keep(Kept.DOOR, text))
 
     def _send(self, method: Callable[..., Answer], *args: Any) -> Answer:
         """Send what changes something.  An answer that may pass is a DoorError."""
@@ -309,9 +267,9 @@ class Deletion:
         if status in _LATE:
             self._note_late(method)
         if status == 401:
-            raise DoorError(_said(answer), FailureClass.CREDENTIAL, http_status=status)
+            raise DoorError(said(answer), FailureClass.CREDENTIAL, http_status=status)
         if status in (408, 425, 429) or (status >= 500 and status != 501):
-            raise DoorError(_said(answer), FailureClass.TRANSIENT, http_status=status)
+            raise DoorError(said(answer), FailureClass.TRANSIENT, http_status=status)
         return answer
 
     def _note_late(self, method: Callable[..., Answer]) -> None:
@@ -320,33 +278,3 @@ class Deletion:
             self._late_move = True
         else:
             self._late_delete = self._isolated is None
-
-
-def _is_plain(path: str) -> bool:
-    """Whether a URL holds the path as it is.
-
-    XRootD (5.5) takes the target of a rename as it stands in the header, escapes and
-    all, and makes the directories that it names.  Who shows pnfsids is dCache, which
-    reads it right.
-    """
-    return quote(path, safe="/", errors="replace") == path
-
-
-def _kept(keep: Keep) -> Outcome:
-    is_other = keep.why in (Kept.REPLACED, Kept.DIRECTORY)
-    return Outcome(Result.REPLACED if is_other else Result.NOT_DELETED, keep)
-
-
-def _left(isolated: str, kept: Outcome, why: str) -> Outcome:
-    said = f"{kept.keep.text}; " if kept.keep else ""
-    text = f"{said}it is left as {isolated}: {why}"
-    return Outcome(None, Keep(Kept.LEFT_APART, text))
-
-
-def _refusal(method: str, answer: Answer) -> Keep:
-    why = {_FORBIDDEN: Kept.FORBIDDEN, _LOCKED: Kept.LOCKED}.get(answer.status)
-    return Keep(why or Kept.DOOR, f"the door answered {_said(answer)} to {method}")
-
-
-def _said(answer: Answer) -> str:
-    return f"{answer.status} {answer.reason}".rstrip()

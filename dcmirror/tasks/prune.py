@@ -17,7 +17,7 @@ from typing import Protocol
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.listing import Entry
 from dcmirror.core.paths import isolated_name
-from dcmirror.tasks.delete import Answer, Patient
+from dcmirror.tasks.delete_words import Answer, Patient, said
 
 _DONE = range(200, 300)
 _GONE = frozenset({404, 410})
@@ -88,7 +88,7 @@ class Pruning:
         if answer.status in _GONE:
             return Verdict(Pruned.GONE)
         if answer.status not in _DONE:
-            return Verdict(Pruned.REFUSED, f"MOVE: {_said(answer)}")
+            return Verdict(Pruned.REFUSED, f"MOVE: {said(answer)}")
         return self.resume()
 
     def resume(self) -> Verdict:
@@ -127,14 +127,14 @@ class Pruning:
         answer = self._door.delete_directory(self._isolated)
         if self._names(self._isolated) is None:
             return Verdict(Pruned.REMOVED)
-        return self._put_back(f"DELETE: {_said(answer)}")
+        return self._put_back(f"DELETE: {said(answer)}")
 
     def _put_back(self, why: str) -> Verdict:
         self._door.delete_directory(self._witness)
         answer = self._door.move_directory(self._isolated, self._path)
         if answer.status in _DONE:
             return Verdict(Pruned.NOT_EMPTY, why)
-        text = f"{why}; it is left as {self._isolated}: MOVE: {_said(answer)}"
+        text = f"{why}; it is left as {self._isolated}: MOVE: {said(answer)}"
         return Verdict(None, text)
 
     def _names(self, directory: str) -> list[str] | None:
@@ -146,7 +146,3 @@ class Pruning:
             if error.http_status in _GONE:
                 return None
             raise
-
-
-def _said(answer: Answer) -> str:
-    return f"{answer.status} {answer.reason}".rstrip()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
-from dcmirror.tasks.delete import Deletion, Door, Outcome, Patient
+from dcmirror.tasks.delete import Deletion
+from dcmirror.tasks.delete_words import Door, Outcome, Patient
 
 
 @dataclass(frozen=True, slots=True)

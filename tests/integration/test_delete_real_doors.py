@@ -16,7 +16,8 @@ from dcmirror.adapters.door_client import DoorClient
 from dcmirror.core.deletion import Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.processes.patience import Patience
-from dcmirror.tasks.delete import Deletion, Outcome
+from dcmirror.tasks.delete import Deletion
+from dcmirror.tasks.delete_words import Outcome
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki

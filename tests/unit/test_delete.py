@@ -16,7 +16,8 @@ from dcmirror.core.door_errors import DoorError
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
-from dcmirror.tasks.delete import Deletion, Outcome, send_delete
+from dcmirror.tasks.delete import Deletion, send_delete
+from dcmirror.tasks.delete_words import Outcome
 from dcmirror.tasks.resolve import Begun, resolve
 
 PATH, APART = "/data/raw/a", "/data/raw/.dcmirror-0123456789abcdef.isolated"
