@@ -15,6 +15,8 @@ from dcmirror.adapters.sqlite_files import transaction
 
 _PAGE = 500
 
+#: Topic, partition and offset of a record.
+Origin = tuple[str, int, int]
 #: The state of a task that failed once more, in a replay.
 FAILED_AGAIN = "failed-again"
 
@@ -68,6 +70,13 @@ class FailedLine(NamedTuple):
     topic: str | None
     partition: int | None
     offset: int | None
+
+    @property
+    def origin(self) -> Origin | None:
+        """The record it comes from, where that is known."""
+        if self.topic is None or self.partition is None or self.offset is None:
+            return None
+        return self.topic, self.partition, self.offset
 
 
 class Repair(NamedTuple):
@@ -174,8 +183,8 @@ class Scratch:
 
     # -- offsets ------------------------------------------------------------------
 
-    def add_origins(self, origins: Iterable[tuple[str, int, int]]) -> None:
-        """Topic, partition and offset that a row of the books comes from."""
+    def add_origins(self, origins: Iterable[Origin]) -> None:
+        """Records that rows of the books come from."""
         self._many("INSERT OR IGNORE INTO origins VALUES (?,?,?)", origins)
 
     def origins_in(self, topic: str, partition: int, first: int, last: int) -> int:

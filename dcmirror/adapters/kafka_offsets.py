@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,4 +119,5 @@ def asking(settings: Kafka, seconds: float = 10.0) -> Iterator[KafkaOffsets]:
     try:
         yield KafkaOffsets(consumer, settings.topic, seconds)
     finally:
-        consumer.close(autocommit=False, timeout_ms=seconds * 1000)
+        with suppress(kafka_errors.KafkaError):
+            consumer.close(autocommit=False, timeout_ms=seconds * 1000)

@@ -13,7 +13,7 @@ from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_positions import Position
 from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.kafka_offsets import KafkaOffsets, LogState, asking
-from dcmirror.commands.audit_journal import Story
+from dcmirror.commands.audit_reading import Story
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.core.amounts import count_text, plural
 from dcmirror.core.audit_findings import AuditKind, Finding
@@ -33,9 +33,8 @@ from dcmirror.core.ledger import Span
 from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
 
-#: What reading gaps may take in all (seconds), and how many are read of a partition.
+#: What reading gaps may take in all (seconds).
 _READING_SECONDS = 60.0
-_MOST_READ = 500
 _MOST_SHOWN = 5
 
 _TEXTS = {
@@ -97,6 +96,7 @@ class SpanAudit:
                 self._judge_partition(*place, is_current=place[0] == topic)
 
     def _without(self, why: str) -> None:
+        self._kafka = None
         text = f"Kafka: {why}; offsets are judged up to the last acknowledged one"
         self._report.note("kafka-not-asked", text)
 
@@ -131,7 +131,6 @@ class SpanAudit:
             if partition in self._kafka.partitions():
                 return self._kafka.state(partition)
         except IntakeError as exc:
-            self._kafka = None
             self._without(str(exc))
             return None
         text = f"{topic}[{partition}]: Kafka has no such partition any more"
@@ -199,7 +198,11 @@ class SpanAudit:
         if committed >= position.acknowledged:
             return
         # It was asked for before the books were read: it may have moved since.
-        now = self._kafka.committed(partition)
+        try:
+            now = self._kafka.committed(partition)
+        except IntakeError as exc:
+            self._without(str(exc))
+            return
         if now is not None and now < position.acknowledged:
             text = (
                 f"{topic}[{partition}]: the group was set back to {now}, below "
