@@ -178,6 +178,7 @@ class Crew:
             return Keep(Kept.STOPPED, str(error))
         if error.kind in _HOPELESS:
             self.lost = self.lost or error
+            return Keep(Kept.STOPPED, "stopped: the door is away or refuses us")
         is_refusal = error.kind is FailureClass.FORBIDDEN
         return Keep(Kept.FORBIDDEN if is_refusal else Kept.DOOR, str(error))
 
