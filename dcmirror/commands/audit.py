@@ -11,12 +11,13 @@ from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import prepare, resolve
+from dcmirror.commands.audit_counts import SpanTotals
 from dcmirror.commands.audit_options import AuditOptions, form_of
 from dcmirror.commands.audit_progress import audit_progress
 from dcmirror.commands.audit_repair import Repaired, repair
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.commands.audit_run import AuditRun
-from dcmirror.commands.audit_spans import SpanTotals, open_others
+from dcmirror.commands.audit_spans import open_others
 from dcmirror.commands.audit_summary import counts_of, document, lines
 from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.core.door_errors import DoorError

@@ -17,13 +17,14 @@ from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.read_pace import ReadPace
 from dcmirror.adapters.state_directory import failures_path
 from dcmirror.commands.audit_copies import CopyAudit, Looker, Remembered, Scrub
+from dcmirror.commands.audit_counts import SpanTotals
 from dcmirror.commands.audit_journal import JournalAudit
 from dcmirror.commands.audit_options import AuditOptions
 from dcmirror.commands.audit_progress import Progress
 from dcmirror.commands.audit_reading import Story, read_failed, read_journal
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.commands.audit_source import SourceAudit
-from dcmirror.commands.audit_spans import SpanAudit, SpanTotals
+from dcmirror.commands.audit_spans import SpanAudit
 from dcmirror.core.amounts import plural
 from dcmirror.core.audit_choice import Oldest, Sample
 from dcmirror.core.audit_copies import AuditRow

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_positions import Position
 from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.kafka_offsets import KafkaOffsets, LogState, asking
+from dcmirror.commands.audit_counts import SpanCounting, SpanTotals
 from dcmirror.commands.audit_reading import Story
 from dcmirror.commands.audit_report import AuditReport
-from dcmirror.core.amounts import count_text, plural
+from dcmirror.core.amounts import count_text
 from dcmirror.core.audit_findings import AuditKind, Finding
 from dcmirror.core.audit_gaps import Cause, Known, NamedGap, explain
 from dcmirror.core.audit_spans import (
-    Piece,
     Range,
     gaps,
-    is_consistent,
     joined,
     length,
-    may_have_files,
-    newest,
     range_text,
 )
 from dcmirror.core.ledger import Span
@@ -47,20 +42,6 @@ _TEXTS = {
 }
 
 
-@dataclass(slots=True)
-class SpanTotals:
-    """What the spans say.
-
-    ``overlapped`` offsets lie in spans of which some were read again after a reset;
-    ``kinds`` counts the others.
-    """
-
-    partitions: int = 0
-    offsets: int = 0
-    overlapped: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-
-
 class SpanAudit:
     """Judges one partition after the other, reading each three times in order."""
 
@@ -72,7 +53,7 @@ class SpanAudit:
         report: AuditReport,
         story: Story,
     ) -> None:
-        self.totals = SpanTotals()
+        self._counting = SpanCounting(catalogue, scratch, report)
         self._catalogue = catalogue
         self._others = others
         self._scratch = scratch
@@ -80,6 +61,11 @@ class SpanAudit:
         self._story = story
         self._kafka: KafkaOffsets | None = None
         self._deadline = 0.0
+
+    @property
+    def totals(self) -> SpanTotals:
+        """What the spans of all partitions add up to."""
+        return self._counting.totals
 
     def judge(self, kafka: Kafka | None, topic: str) -> None:
         """All partitions; ``kafka`` None: the broker is not asked."""
@@ -110,7 +96,7 @@ class SpanAudit:
         self.totals.partitions += 1
         log = self._log(topic, partition) if is_current else None
         position = self._catalogue.position(topic, partition)
-        self._count(topic, partition)
+        self._counting.count(topic, partition)
         others = list(self._joined_others(topic, partition))
         known, first, until = self._known(topic, partition, log, position, others)
         found: dict[Cause, list[Range]] = {}
@@ -272,49 +258,6 @@ class SpanAudit:
         else:
             text = f"{place}: {offsets}: {_TEXTS[cause]}"
             self._report.note(cause.value, text, length(ranges))
-
-    # -- counts -------------------------------------------------------------------
-
-    def _count(self, topic: str, partition: int) -> None:
-        ends: dict[int, int] = {}
-        for span in self._catalogue.spans(topic, partition):
-            self._look_at_span(span, ends)
-        for piece in newest(self._catalogue.spans(topic, partition)):
-            self._count_piece(piece)
-
-    def _look_at_span(self, span: Span, ends: dict[int, int]) -> None:
-        place = f"{span.topic}[{span.partition}]"
-        where = f"span {range_text((span.first, span.last))} of epoch {span.epoch}"
-        if span.first <= ends.get(span.epoch, -1):
-            text = f"{where} overlaps the one before it"
-            self._report.take(Finding(kind=AuditKind.OVERLAP, place=place, detail=text))
-        ends[span.epoch] = max(ends.get(span.epoch, -1), span.last)
-        if not is_consistent(span):
-            counted = sum(span.counts.values())
-            text = f"{where} counts {plural(counted, 'outcome')}"
-            self._report.take(Finding(kind=AuditKind.COUNTS, place=place, detail=text))
-
-    def _count_piece(self, piece: Piece) -> None:
-        span, totals = piece.span, self.totals
-        offsets = piece.last - piece.first + 1
-        totals.offsets += offsets
-        if not piece.is_alone:
-            totals.overlapped += offsets
-            return
-        totals.kinds.update(span.counts)
-        if not is_consistent(span):
-            return
-        rows = self._scratch.origins_in(
-            span.topic, span.partition, span.first, span.last
-        )
-        if rows > may_have_files(span):
-            text = (
-                f"{plural(rows, 'row')} of catalogue and failed.csv come from offsets "
-                f"{range_text((span.first, span.last))}, whose span has "
-                f"{plural(may_have_files(span), 'outcome')} of files"
-            )
-            place = f"{span.topic}[{span.partition}]"
-            self._report.take(Finding(kind=AuditKind.COUNTS, place=place, detail=text))
 
 
 def _ranges(spans: Iterator[Span]) -> Iterator[Range]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcmirror.commands.audit_counts import SpanTotals
 from dcmirror.commands.audit_repair import Repaired
 from dcmirror.commands.audit_report import AuditReport
-from dcmirror.commands.audit_spans import SpanTotals
 from dcmirror.core.amounts import bytes_text, count_text, plural
 from dcmirror.core.audit_findings import Area, Tally
 from dcmirror.core.journal_audit import AuditCounts
