@@ -126,6 +126,11 @@ def test_every_event_has_its_value():
             "journal-dropped",
             "watch-started",
             "watch-stopped",
+            "reconcile-finished",
+            "audit-finished",
+            "cleanup-finished",
+            "source-deleted",
+            "source-kept",
         },
     }
     for value, names in expected.items():
