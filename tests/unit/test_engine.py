@@ -18,6 +18,7 @@ from dcmirror.core.jobs import (
     Progress,
     ResultKind,
 )
+from dcmirror.core.retry import RetryPolicy
 from dcmirror.errors import BooksError
 from engine_history import DOOR, WORKER, History
 
@@ -376,6 +377,35 @@ def test_nothing_is_handed_out_while_stopping(history: History) -> None:
     history.engine.is_stopping = True
 
     assert history.hand_out() == []
+
+
+def test_nothing_is_begun_while_it_gives_way_to_more_urgent_work(
+    history: History,
+) -> None:
+    history.offer("a")
+    history.engine.is_yielding = True
+    assert history.hand_out() == []
+    history.engine.is_yielding = False
+
+    assert history.hand_out() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settled"),
+    [(JobKind.RECONCILE, "skipped:vanished"), (JobKind.REPLAY, "failed")],
+)
+def test_a_file_that_only_a_listing_showed_may_vanish(
+    kind: JobKind, settled: str
+) -> None:
+    history = History(policy=RetryPolicy(1.0, 2, 0.0, 0.0), suspects_source=False)
+    url = f"https://{DOOR}/a"
+    history.engine.offer(Job("a", kind, "/d/a", "a", url, accepted_at=history.now))
+    for _ in range(20):
+        history.wait(60.0)
+        if history.hand_out():
+            history.fail("a", FailureClass.NOT_THERE, http_status=404)
+
+    assert history.settler.kinds == {"a": settled}
 
 
 def test_a_parked_job_is_the_next_one(history: History) -> None:
