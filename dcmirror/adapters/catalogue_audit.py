@@ -114,6 +114,15 @@ class AuditReader(CatalogueReader):
         )
         return bool(found and found[0][0])
 
+    def is_being_deleted(self, relative: str) -> bool:
+        """Whether cleanup has begun to delete the source, and does not know the end."""
+        found = self._rows(
+            "SELECT EXISTS(SELECT 1 FROM deletions "
+            "WHERE relative = ? AND ended_at IS NULL)",
+            (relative,),
+        )
+        return bool(found and found[0][0])
+
     def outbox(self) -> list[tuple[str, str]]:
         """Outcome lines that no later transaction has dropped: event.id and line."""
         return self._rows("SELECT event_id, line FROM outbox ORDER BY rowid", ())

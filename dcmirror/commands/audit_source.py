@@ -61,16 +61,24 @@ class SourceAudit:
     def ask(self, rows: Iterable[AuditRow], each: Callable[[], None]) -> None:
         """Compare these rows with the door; ``each`` hears of every one.
 
+        What cleanup has deleted is not asked for: there may be nothing left but that.
+
         Raises:
             DoorError: the door cannot be asked.
         """
-        left = iter(rows)
+        left = filter(self._has_source, rows)
         while chunk := list(islice(left, _AT_ONCE)):
             for row, answer in zip(
                 chunk, self._pool.map(self._look, chunk), strict=True
             ):
                 self._judge(row, answer)
                 each()
+
+    def _has_source(self, row: AuditRow) -> bool:
+        if row.source_deleted_at is None:
+            return True
+        self._report.tally.judged[Answer.DELETED.value] += 1
+        return False
 
     def _look(self, row: AuditRow) -> Entry | DoorError | None:
         try:
@@ -96,6 +104,9 @@ class SourceAudit:
             return
         found = self._compare(row, answer)
         if isinstance(found, Finding):
+            if self._catalogue.is_being_deleted(row.relative):
+                judged[Answer.DELETED.value] += 1
+                return
             now = self._catalogue.rows_of([row.relative]).get(row.relative, row)
             if now != row:  # it was copied, or deleted, while we asked
                 found = self._compare(now, self._again(now, answer))

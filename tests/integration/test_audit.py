@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sqlite3
@@ -19,15 +20,23 @@ import pytest
 from audit_books import ROOT, TOPIC, Books
 from dcmirror import config
 from dcmirror.adapters.catalogue import Catalogue, OutboxLine, Position, SettleBatch
+from dcmirror.adapters.catalogue_audit import AuditReader
+from dcmirror.adapters.catalogue_scratch import Scratch
+from dcmirror.adapters.door_client import DoorClient, DoorOptions
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.journal_scan import JournalScan
 from dcmirror.adapters.mirror_store import MirrorStore
+from dcmirror.adapters.pace import Pace
 from dcmirror.commands.audit import AuditOptions, audit
-from dcmirror.commands.audit_report import Form
+from dcmirror.commands.audit_report import AuditReport, Form
+from dcmirror.commands.audit_source import SourceAudit
+from dcmirror.core.audit_findings import AuditKind
 from dcmirror.core.jobs import CopyRecord, JobKind
 from dcmirror.core.ledger import Span
+from dcmirror.core.paths import PathMap
 from dcmirror.core.report_figures import Sources
 from dcmirror.errors import DirectoryError
+from dcmirror.processes.patience import Patience
 
 
 @pytest.fixture
@@ -589,3 +598,38 @@ def test_what_was_written_behind_the_first_reading_is_read_and_no_line_twice(
 
     assert seen == [job.path for job in books.jobs]
     assert sources.spoiled == 0
+
+
+def test_a_source_that_cleanup_is_deleting_or_has_deleted_is_not_missed(
+    books, make, pki
+) -> None:
+    """Between an intent and its result the source may be gone already."""
+    fake, _ = make(root="/pnfs/example.org/data")
+    deleted, in_hand, gone = books.names[:3]
+    edit(books, "UPDATE copies SET source_deleted_at = 5 WHERE relative = ?", deleted)
+    edit(
+        books,
+        "INSERT INTO deletions (relative, path, intended_at) VALUES (?, ?, 5)",
+        in_hand,
+        f"{ROOT}/{in_hand}",
+    )
+    report = AuditReport(Scratch(), Form.CSV, out=io.StringIO(), err=io.StringIO())
+    path_map = PathMap(fake.door_url, "/pnfs/example.org/data", "/exp/raw")
+    options = DoorOptions(pki.proxy, pki.capath, path_map)
+    with (
+        AuditReader(books.state / "catalogue.db") as catalogue,
+        SourceAudit(
+            catalogue,
+            report,
+            lambda: DoorClient(options, Pace(500.0)),
+            Patience(report.say, threading.Event()),
+            parallel=2,
+            fresh_seconds=0.0,
+        ) as audit_of,
+    ):
+        rows = catalogue.rows_of([deleted, in_hand, gone]).values()
+        audit_of.ask(rows, lambda: None)
+
+    assert dict(report.tally.found) == {AuditKind.GONE: 1}
+    assert report.tally.judged["source_deleted"] == 2
+    assert audit_of.requests == 2
