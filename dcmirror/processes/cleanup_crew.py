@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dcmirror.adapters.catalogue_deletions import Intent
@@ -150,9 +150,12 @@ class Crew:
             was_seen=True,
         )
         try:
-            return deletion.run()
+            outcome = deletion.run()
         except DoorError as error:  # before anything was sent
             return Outcome(Result.NOT_DELETED, self._kept_by(error))
+        if deletion.trouble is not None:  # the intent stays open
+            return replace(outcome, keep=self._kept_by(deletion.trouble))
+        return outcome
 
     def resolve(self, intent: Intent, row: CopyRecord | None) -> Outcome | None:
         """What became of an earlier deletion; ``row`` is the copy's as it is now."""

@@ -63,6 +63,8 @@ class Deletion:
             it is set apart.
         copy_differs: looks at the copy on disk: why it is no proof any more.
         clock: monotonic seconds.
+
+    ``trouble`` is what ended it before its result was known.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Deletion:
         self._was_seen = was_seen
         self._copy_differs = copy_differs
         self._clock = clock
+        self.trouble: DoorError | None = None
         self._moves = self._deletes = 0
         self._late_move = self._late_delete = False
         self._window: float | None = None
@@ -115,6 +118,7 @@ class Deletion:
         except DoorError as error:
             if not self._moves and not self._deletes:
                 raise
+            self.trouble = error
             outcome = Outcome(None, Keep(Kept.DOOR, str(error)))
         return replace(
             outcome,
@@ -266,10 +270,11 @@ class Deletion:
         status = answer.status
         if status in _LATE:
             self._note_late(method)
+        text = f"{self._copy.path}: the door answers {said(answer)}"
         if status == 401:
-            raise DoorError(said(answer), FailureClass.CREDENTIAL, http_status=status)
+            raise DoorError(text, FailureClass.CREDENTIAL, http_status=status)
         if status in (408, 425, 429) or (status >= 500 and status != 501):
-            raise DoorError(said(answer), FailureClass.TRANSIENT, http_status=status)
+            raise DoorError(text, FailureClass.TRANSIENT, http_status=status)
         return answer
 
     def _note_late(self, method: Callable[..., Answer]) -> None:

@@ -22,6 +22,7 @@ from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.commands.cleanup import CleanupOptions, cleanup
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.report import Form, ReportOptions, report
+from dcmirror.core.door_errors import DoorError
 from dcmirror.core.paths import is_isolated_name
 from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
@@ -859,3 +860,32 @@ def test_a_plan_stops_where_the_run_would(
     chosen = {f["path"] for f in plan["files"] if f["decision"] == "delete"}
     assert chosen == {f"{RAW}/first"}
     assert site.left() == {"second", "small"}
+
+
+# -- holds --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "MOVE", "DELETE"])
+def test_a_refused_credential_is_waited_for(site: Site, method: str) -> None:
+    site.copies("a", "b")
+    site.source.faults.add("status", "*", status=401, times=2, methods=method)
+
+    assert site.run() == 0
+    everything_is_accounted_for(site, gone={"a", "b"})
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "MOVE", "DELETE"])
+def test_a_credential_that_stays_refused_ends_it_and_nothing_is_lost(
+    site: Site, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.copies(*"abcdefgh")
+    site.source.faults.add("status", "*", status=401, methods=method)
+    with pytest.raises(DoorError) as caught:
+        site.run()
+    assert caught.value.exit_status == 12
+    assert len(site.left()) == 8
+    assert capsys.readouterr().err.count("held: ") == 1
+    site.source.faults.clear()
+    site.run()
+
+    everything_is_accounted_for(site, gone=set("abcdefgh"))
