@@ -7,6 +7,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.journal_scan import JournalScan
+from dcmirror.adapters.locks import acquire
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.pace import Pace
 from dcmirror.commands.audit import AuditOptions, audit
@@ -35,7 +38,7 @@ from dcmirror.core.jobs import CopyRecord, JobKind
 from dcmirror.core.ledger import Span
 from dcmirror.core.paths import PathMap
 from dcmirror.core.report_figures import Sources
-from dcmirror.errors import DirectoryError
+from dcmirror.errors import DirectoryError, LockedError
 from dcmirror.processes.patience import Patience
 
 
@@ -633,3 +636,43 @@ def test_a_source_that_cleanup_is_deleting_or_has_deleted_is_not_missed(
     assert dict(report.tally.found) == {AuditKind.GONE: 1}
     assert report.tally.judged["source_deleted"] == 2
     assert audit_of.requests == 2
+
+
+def test_memory_does_not_grow_with_the_number_of_copies(tmp_path) -> None:
+    few, many = (peak_kib(tmp_path / str(number), number) for number in (500, 80_000))
+
+    assert many - few < 16 * 1024
+
+
+def peak_kib(home: Path, number: int) -> int:
+    """What an audit of so many copies, which may be missing, needs of memory."""
+    home.mkdir()
+    books = Books(home, files=1).make()
+    text = books.config.read_text() + '[destination]\nmissing = "leave"\n'
+    books.config.write_text(text)
+    with closing(sqlite3.connect(books.state / "catalogue.db")) as database:
+        database.executemany(
+            "INSERT INTO copies (relative, path, pnfsid, size, adler32, verified, "
+            'mtime_ns, copied_at, topic, "partition", "offset") '
+            "VALUES (?1, ?1, ?2, 9, 1, 1, 1, 5, 'billing', 0, ?3)",
+            ((f"d{n % 99}/{n}", f"{n:036X}", 100 + n) for n in range(number)),
+        )
+        database.commit()
+    command = [sys.executable, "-c", PEAK, str(books.config)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(ended.stdout.splitlines()[-1])
+
+
+PEAK = """
+import resource, sys
+from dcmirror import cli
+assert cli.run(["audit", "-c", sys.argv[1], "--no-kafka", "-q"]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_one_repairs_at_a_time_and_who_only_reads_does_not_mind(books, run) -> None:
+    with acquire(books.state / "audit.lock"):
+        assert run().status == 0
+        with pytest.raises(LockedError, match=f"pid {os.getpid()} "):
+            run(repair=True)
