@@ -124,9 +124,9 @@ def replay(
     settings = config.load(config_path, os.environ)
 
     from dcmirror.commands import replay as command
-    from dcmirror.commands.replay_report import Report
+    from dcmirror.commands.replay_options import ReplayOptions, Report
 
-    options = command.ReplayOptions(
+    options = ReplayOptions(
         settings=settings,
         csv=csv,
         report=next((Report(path, name) for name, path in given.items()), None),

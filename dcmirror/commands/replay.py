@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,34 +18,17 @@ from dcmirror.adapters.state_directory import (
     resolve,
 )
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
+from dcmirror.commands.replay_options import PIPE, ReplayOptions
 from dcmirror.commands.replay_progress import progress_for
-from dcmirror.commands.replay_report import Report, replay_report
+from dcmirror.commands.replay_report import replay_report
 from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
-from dcmirror.core.choosing import Choice, choose
+from dcmirror.core.choosing import choose
 from dcmirror.core.escapes import shown
 from dcmirror.core.failed_rows import document
 from dcmirror.core.paths import path_map_of
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.rows_feed import RowsBook, RowsFeed
-from dcmirror.settings import Settings
-
-#: In place of a file: standard input, and what remains goes to standard output.
-PIPE = Path("-")
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayOptions:
-    """What the command line says; ``csv`` may be ``PIPE``, a report replaces it."""
-
-    settings: Settings
-    csv: Path | None = None
-    report: Report | None = None
-    choice: Choice = field(default_factory=Choice)
-    dry_run: bool = False
-    as_json: bool = False
-    instance: str | None = None
-    verbosity: int = 0
 
 
 class Book(RowsBook, Protocol):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.adapters.state_directory import StateDirectory, failures_path
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, RunEnd, run_jobs
+from dcmirror.commands.replay_options import ReplayOptions, Report
 from dcmirror.commands.replay_plan import Plan, Planner
 from dcmirror.commands.replay_progress import progress_for
 from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
@@ -21,19 +20,8 @@ from dcmirror.core.jobs import Job
 from dcmirror.core.paths import PathMap
 from dcmirror.core.report_rows import NotAReportError, parse_report
 from dcmirror.errors import ConfigError, ExitStatus
+from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.listing_feed import JobsFeed
-
-if TYPE_CHECKING:
-    from dcmirror.commands.replay import ReplayOptions
-    from dcmirror.processes.assembly import EngineRoom
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A report's file, ``-`` for standard input, and the command that wrote it."""
-
-    path: Path
-    command: str
 
 
 def replay_report(
