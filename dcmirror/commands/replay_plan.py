@@ -9,7 +9,12 @@ from typing import Any
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.mirror_scan import MirrorScan
-from dcmirror.core.audit_findings import REPAIRABLE, AuditKind
+from dcmirror.core.audit_findings import (
+    REPAIRABLE,
+    AuditKind,
+    refetches,
+    speaks_of_source,
+)
 from dcmirror.core.choosing import Choice, Chooser
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.escapes import shown
@@ -24,13 +29,14 @@ from dcmirror.errors import UnsafePathError
 class Rules:
     """What a command's kinds mean to a replay.
 
-    ``curable``: fetching the file helps.  ``damaged``: what lies here must not be
-    adopted, whatever its mark says.  ``unlike``: the source is another file than the
-    row says.
+    ``curable``: fetching the file helps.  ``doubted``: the copy is looked at first, for
+    it may have been mended since.  ``damaged``: what lies here must not be adopted,
+    whatever its mark says.  ``unlike``: the source is another file than the row says.
     """
 
     kinds: frozenset[str]
     curable: frozenset[str]
+    doubted: frozenset[str]
     damaged: frozenset[str]
     unlike: frozenset[str]
     job: JobKind
@@ -44,6 +50,7 @@ RULES = {
     "reconcile": Rules(
         kinds=_words(*DifferenceKind),
         curable=_words(*CURABLE),
+        doubted=_words(DifferenceKind.CHECKSUM),
         damaged=_words(DifferenceKind.CHECKSUM),
         unlike=frozenset(),
         job=JobKind.RECONCILE,
@@ -51,10 +58,9 @@ RULES = {
     "audit": Rules(
         kinds=_words(*AuditKind),
         curable=_words(*REPAIRABLE),
-        damaged=_words(*REPAIRABLE),
-        unlike=_words(
-            AuditKind.REPLACED, AuditKind.SOURCE_SIZE, AuditKind.SOURCE_CHECKSUM
-        ),
+        doubted=_words(*REPAIRABLE),
+        damaged=_words(*filter(refetches, REPAIRABLE)),
+        unlike=_words(*filter(speaks_of_source, REPAIRABLE)),
         job=JobKind.REPAIR,
     ),
 }
@@ -106,18 +112,32 @@ class Planner:
         """
         chooser = Chooser(choice, self._map)
         plan = Plan()
-        for row in {row.path: row for row in rows}.values():
-            if row.kind not in self._rules.kinds:
-                raise NotAReportError(
-                    f"{row.place}: {shown(row.kind[:40])!r} is nothing that "
-                    f"{self._command} finds"
-                )
+        for row in self._worst(rows).values():
             if not chooser.wants_path(row.path):
                 continue
             if choice.limit is not None and len(plan.jobs) >= choice.limit:
                 break
             self._add(plan, row)
         return plan
+
+    def _worst(self, rows: list[ReportRow]) -> dict[str, ReportRow]:
+        """One row of each file: an audit may find several things about it."""
+        found: dict[str, ReportRow] = {}
+        for row in rows:
+            if row.kind not in self._rules.kinds:
+                raise NotAReportError(
+                    f"{row.place}: {shown(row.kind[:40])!r} is nothing that "
+                    f"{self._command} finds"
+                )
+            known = found.setdefault(row.path, row)
+            if self._weight(row) > self._weight(known):
+                found[row.path] = row
+        return found
+
+    def _weight(self, row: ReportRow) -> int:
+        rules = self._rules
+        sets = (rules.curable, rules.damaged, rules.unlike)
+        return sum(row.kind in kinds for kinds in sets)
 
     def _add(self, plan: Plan, row: ReportRow) -> None:
         if row.outcome in CURED:
@@ -156,7 +176,7 @@ class Planner:
 
     def _is_mended(self, row: ReportRow, relative: str) -> bool:
         """Whether somebody else has done it since: only what must not be adopted."""
-        if row.kind not in self._rules.damaged:
+        if row.kind not in self._rules.doubted:
             return False  # the engine sees for itself, without a transfer
         copy = self._catalogue.lookup([relative]).get(relative)
         if copy is None or copy.adler32 is None or not self._is_the_wanted(row, copy):

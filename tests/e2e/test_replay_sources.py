@@ -277,7 +277,10 @@ def test_an_audit_report_is_mended_once(
     wholesome = {name: (deployment.mirror / name).read_bytes() for name in "abc"}
     damage(deployment.mirror / "a")
     (deployment.mirror / "b").unlink()
-    path = report(deployment, ("checksum", "a"), ("missing", "b"), ("no-row", "c"))
+    path = report(
+        deployment,
+        *(("checksum", "a"), ("no-event", "a"), ("missing", "b"), ("no-event", "c")),
+    )
     assert transfers(source) == 3
     listed = deployment.run("replay", "--from-audit", str(path), "--dry-run")
     done = deployment.run("replay", "--from-audit", str(path))
