@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dcmirror.core.audit_findings import AuditKind
 from dcmirror.core.failures import FailureClass, Treatment
 from dcmirror.core.verdict import StatusVerdict
 from dcmirror.errors import ExitStatus
@@ -50,6 +51,31 @@ TREATMENTS = {
     Treatment.RETRY: "tried again, up to retrytimes",
     Treatment.HOLD: "held until the cause is cured; nothing is charged",
     Treatment.PERMANENT: "a row in failed.csv",
+}
+
+AUDIT_KINDS = {
+    AuditKind.GAP: "offsets with records and without an outcome",
+    AuditKind.LOST: "offsets that Kafka had dropped before they were read",
+    AuditKind.OVERLAP: "spans of one epoch that cover an offset twice",
+    AuditKind.COUNTS: "a span with more or fewer outcomes than offsets or files",
+    AuditKind.NO_ROW: "a copy that the journal has and the catalogue lacks",
+    AuditKind.NO_EVENT: "a copy of which the journal should tell, and does not",
+    AuditKind.NO_FAILED_ROW: "a failure that failed.csv lacks",
+    AuditKind.UNKNOWN_ROW: "a row of failed.csv that the journal does not know",
+    AuditKind.TORN_ROW: "lines of failed.csv that are no whole rows",
+    AuditKind.OUTBOX: "outcomes that the journal has not taken for a minute",
+    AuditKind.MISSING: "a copy that is gone",
+    AuditKind.SIZE: "a copy of another size",
+    AuditKind.CHANGED: "a copy of another modification time",
+    AuditKind.CHECKSUM: "a copy of another Adler-32",
+    AuditKind.MARK: "a copy whose mark has another Adler-32 than its bytes",
+    AuditKind.UNSAFE: "a symbolic link or a directory in the place of a copy",
+    AuditKind.UNREADABLE: "a copy that cannot be read",
+    AuditKind.LOST_COPY: "a copy gone or damaged whose source was deleted",
+    AuditKind.GONE: "a source that is gone, and not by cleanup",
+    AuditKind.REPLACED: "a source that is another file now",
+    AuditKind.SOURCE_SIZE: "a source of another size",
+    AuditKind.SOURCE_CHECKSUM: "a source of another Adler-32",
 }
 
 SIGNALLED = "128+N: stopped by signal N; nothing is lost"

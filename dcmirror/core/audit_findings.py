@@ -84,6 +84,12 @@ REPAIRABLE = frozenset(
     }
 )
 
+
+def area_of(kind: AuditKind) -> Area:
+    """What a kind of finding contradicts."""
+    return _AREAS[kind]
+
+
 # What lies there looks right and is not: nobody may adopt it.
 _DAMAGED = frozenset({AuditKind.CHECKSUM, AuditKind.MARK, AuditKind.UNREADABLE})
 
@@ -147,7 +153,7 @@ class Finding:
     @property
     def area(self) -> Area:
         """What it belongs to."""
-        return _AREAS[self.kind]
+        return area_of(self.kind)
 
     def line(self) -> str:
         """For eyes, on one line."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from dcmirror.cli_help import AUDIT_KINDS
 from dcmirror.core.audit_choice import Oldest, Sample
 from dcmirror.core.audit_copies import (
     AuditRow,
@@ -182,7 +183,7 @@ def test_of_equally_old_ones_the_same_are_chosen_whatever_their_order() -> None:
 
 
 def test_every_kind_has_a_remedy_and_an_area() -> None:
-    assert set(REMEDIES) == set(AuditKind)
+    assert set(REMEDIES) == set(AuditKind) == set(AUDIT_KINDS)
     areas = {kind: Finding(kind=kind, detail="").area for kind in AuditKind}
     assert {k for k, a in areas.items() if a is Area.COPIES} == {
         AuditKind(word)
