@@ -87,9 +87,12 @@ class Pruning:
             return Verdict(None, str(error))
         if answer.status in _GONE:
             return Verdict(Pruned.GONE)
-        if answer.status not in _DONE:
-            return Verdict(Pruned.REFUSED, f"MOVE: {said(answer)}")
-        return self.resume()
+        if answer.status in _DONE:
+            return self.resume()
+        # After some of its errors a server has done it all the same.
+        is_sure = answer.status < 500 and answer.status != 408
+        result = Pruned.REFUSED if is_sure else None
+        return Verdict(result, f"MOVE: {said(answer)}")
 
     def resume(self) -> Verdict:
         """Go on with one that has its other name already."""
