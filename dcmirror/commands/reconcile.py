@@ -33,7 +33,7 @@ from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import Finding, Summary
 from dcmirror.core.name_list import BadLine, NamedFile, read_names
 from dcmirror.core.paths import PathMap, path_map_of
-from dcmirror.errors import ConfigError, ExitStatus
+from dcmirror.errors import ConfigError, DcmirrorError, ExitStatus
 from dcmirror.processes.reconcile_timer import PARENT
 from dcmirror.settings import Settings
 
@@ -105,7 +105,12 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
         with Comparison(work, is_dry=options.dry_run) as comparison:
             if comparison.is_resumed:
                 say("goes on where an earlier run was interrupted")
-            ended = (run_dry if options.dry_run else run_engine)(comparison)
+            try:
+                ended = (run_dry if options.dry_run else run_engine)(comparison)
+            except DcmirrorError:
+                if spool.journal is not None:
+                    say("what was compared is kept: the next run goes on from here")
+                raise
         return _conclude(options, store, spool, ended)
 
 
