@@ -12,7 +12,7 @@ from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
 from dcmirror.commands import cleanup_show as show
 from dcmirror.commands.cleanup_plan import DryRunFact, Planning, Scope
-from dcmirror.commands.cleanup_room import Room, say
+from dcmirror.commands.cleanup_room import Pulse, Room, say
 from dcmirror.commands.cleanup_sweep import sweep
 from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.commands.report import Form
@@ -255,6 +255,7 @@ class _Cleanup:
             tag=self._state.tag,
             folder=self._room.path_map.root,
             isolates=self._settings.cleanup.isolate != "never",
+            on_batch=Pulse(self._options.verbosity),
         )
 
     def _tell_sweep(self, tally: CleanupTally) -> ExitStatus:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from dcmirror.adapters.door_client import DoorClient, door_options
 from dcmirror.adapters.mirror_store import MirrorStore, store_of
 from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.state_directory import StateDirectory, failures_path
+from dcmirror.core.amounts import bytes_text, count_text
+from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.paths import path_map_of
 from dcmirror.processes.cleanup_crew import Means, StopSwitch
 from dcmirror.processes.cleanup_story import CleanupStory
@@ -31,6 +35,25 @@ _PROBE_SCALE = "DCMIRROR_TEST_PROBE_SCALE"
 def say(text: str) -> None:
     """A note for people."""
     print(f"dcmirror: {text}", file=sys.stderr)
+
+
+class Pulse:
+    """Says now and then how far a run is, more often on a terminal."""
+
+    def __init__(self, verbosity: int) -> None:
+        self._every = math.inf if verbosity < 0 else 30.0
+        if verbosity >= 0 and sys.stderr.isatty():
+            self._every = 5.0
+        self._told_at = time.monotonic()
+
+    def __call__(self, tally: CleanupTally) -> None:
+        """After each batch."""
+        now = time.monotonic()
+        if now - self._told_at >= self._every:
+            self._told_at = now
+            kept = count_text(tally.kept.total())
+            size = bytes_text(tally.deleted_bytes)
+            say(f"{count_text(tally.deleted)} deleted so far ({size}), {kept} kept")
 
 
 class Room:

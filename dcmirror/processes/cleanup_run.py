@@ -8,7 +8,7 @@ So a kill leaves at most a batch of intents without results; the next run resolv
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
 from dcmirror.core.cleanup_plan import Chooser, is_limit
@@ -36,6 +36,7 @@ class CleanupRun:
         mirror: the directory that copies lie in, for the books.
         tag: of the state directory; two of them never choose the same names.
         folder: the namespace directory that the door must show.
+        on_batch: hears how far it is.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class CleanupRun:
         tag: str,
         folder: str,
         isolates: bool,
+        on_batch: Callable[[CleanupTally], None] = lambda tally: None,
     ) -> None:
         self.tally = CleanupTally()
         self.examples: list[tuple[str, Keep]] = []
@@ -61,6 +63,7 @@ class CleanupRun:
         self._tag = tag
         self._folder = folder
         self._isolates = isolates
+        self._on_batch = on_batch
         self._futile = 0
 
     # -- what earlier runs left ---------------------------------------------------
@@ -107,6 +110,7 @@ class CleanupRun:
             if not batch:
                 return ""
             deleted = self._work(batch)
+            self._on_batch(self.tally)
             for copy in batch:
                 if copy.relative not in deleted:
                     chooser.budget.spend(copy.size, -1)
