@@ -40,7 +40,7 @@ FOLDER = f"{ROOT}/exp/raw"
 FILES = 20_000
 DIRECTORIES = 20
 #: Files that are copied one by one; the others lie in the mirror already, marked.
-COPIED = 1500
+COPIED = 600
 KILLS = 20
 #: Cleanup may delete below these; the rest is excluded.
 EMPTIED = ("run00", "run05")
