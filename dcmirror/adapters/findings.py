@@ -1,81 +1,31 @@
-"""What a reconcile has found so far: a database beside the catalogue, one per run.
-
-A killed run goes on with it.  Losing it costs no more than another listing, so nothing
-is synced; the pages themselves survive a kill.
-"""
+"""What a reconcile has found so far: a database beside the catalogue, one per run."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from dcmirror.adapters.sqlite_files import books_errors, transaction
+from dcmirror.adapters.findings_file import (
+    MOST_NAMES,
+    PAGE,
+    FindingsFile,
+    chunks,
+    storable,
+)
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.findings import Finding
 
-_PAGE = 1000
-_MOST_NAMES = 500
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS findings (
-    path TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    relative TEXT NOT NULL,
-    size INTEGER,
-    pnfsid TEXT,
-    adler32 INTEGER,
-    modified REAL,
-    detail TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    directory TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS findings_of ON findings (directory);
-CREATE TABLE IF NOT EXISTS strangers (
-    relative TEXT PRIMARY KEY,
-    size INTEGER NOT NULL,
-    modified REAL NOT NULL,
-    directory TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS strangers_of ON strangers (directory);
-CREATE TABLE IF NOT EXISTS directories (
-    path TEXT PRIMARY KEY, counts TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TEMP TABLE seen (
-    directory TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (directory, name)
-) WITHOUT ROWID;
-CREATE TEMP TABLE failures (
-    path TEXT PRIMARY KEY, class TEXT NOT NULL, pnfsid TEXT
-) WITHOUT ROWID;
-"""
 _COLUMNS = "kind, path, relative, size, pnfsid, adler32, modified, detail, outcome"
 
 #: path below the mirror, size, modification time
 Stranger = tuple[str, int, float]
 
 
-class FindingStore:
+class FindingStore(FindingsFile):
     """The findings of one run; several threads may use it.
 
     Every method raises BooksError when the database cannot be read or written.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._database = self._open()
-
-    def __repr__(self) -> str:
-        return f"<FindingStore {self._path}>"
-
-    def close(self) -> None:
-        """Close it; what it knows stays."""
-        with self._lock:
-            self._database.close()
 
     # -- the run ------------------------------------------------------------------
 
@@ -94,13 +44,13 @@ class FindingStore:
         with self._writing() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)",
-                ((_storable(path), name, pnfsid) for path, name, pnfsid in rows),
+                ((storable(path), name, pnfsid) for path, name, pnfsid in rows),
             )
 
     def failures(self, paths: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         """Class and pnfsid of those that have failed."""
         found: dict[str, tuple[str, str | None]] = {}
-        for chunk in _chunks(paths):
+        for chunk in chunks(paths):
             marks = ",".join("?" * len(chunk))
             sql = f"SELECT path, class, pnfsid FROM failures WHERE path IN ({marks})"
             found |= {row[0]: (row[1], row[2]) for row in self._all(sql, chunk)}
@@ -113,10 +63,10 @@ class FindingStore:
         with self._writing() as database:
             for table in ("findings", "strangers"):
                 database.execute(
-                    f"DELETE FROM {table} WHERE directory = ?", (_storable(directory),)
+                    f"DELETE FROM {table} WHERE directory = ?", (storable(directory),)
                 )
             database.execute(
-                "DELETE FROM seen WHERE directory = ?", (_storable(directory),)
+                "DELETE FROM seen WHERE directory = ?", (storable(directory),)
             )
 
     def add(self, directory: str, found: Iterable[Finding]) -> None:
@@ -125,7 +75,7 @@ class FindingStore:
             database.executemany(
                 f"INSERT OR REPLACE INTO findings ({_COLUMNS}, directory) "
                 "VALUES (?,?,?,?,?,?,?,?,?,?)",
-                ((*_row_of(each), _storable(directory)) for each in found),
+                ((*_row_of(each), storable(directory)) for each in found),
             )
 
     def see(self, directory: str, names: Iterable[str]) -> None:
@@ -133,30 +83,30 @@ class FindingStore:
         with self._writing() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO seen VALUES (?, ?)",
-                ((_storable(directory), _storable(name)) for name in names),
+                ((storable(directory), storable(name)) for name in names),
             )
 
     def unseen(self, directory: str, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that the source did not show in ``directory``."""
         found: set[str] = set()
-        for chunk in _chunks(names):
+        for chunk in chunks(names):
             marks = ",".join("?" * len(chunk))
             sql = f"SELECT name FROM seen WHERE directory = ? AND name IN ({marks})"
-            found |= {row[0] for row in self._all(sql, [_storable(directory), *chunk])}
-        return [name for name in names if _storable(name) not in found]
+            found |= {row[0] for row in self._all(sql, [storable(directory), *chunk])}
+        return [name for name in names if storable(name) not in found]
 
     def add_strangers(self, directory: str, found: Iterable[Stranger]) -> None:
         """Files of the mirror that the complete listing of ``directory`` lacks."""
-        place = _storable(directory)
+        place = storable(directory)
         with self._writing() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO strangers VALUES (?, ?, ?, ?)",
-                ((_storable(name), size, at, place) for name, size, at in found),
+                ((storable(name), size, at, place) for name, size, at in found),
             )
 
     def end(self, directory: str, counts: Mapping[str, int]) -> None:
         """All of it was compared."""
-        place = _storable(directory)
+        place = storable(directory)
         with self._writing() as database:
             database.execute("DELETE FROM seen WHERE directory = ?", (place,))
             database.execute(
@@ -180,7 +130,7 @@ class FindingStore:
         with self._writing() as database:
             database.executemany(
                 "UPDATE findings SET outcome = ? WHERE path = ?",
-                ((outcome, _storable(path)) for path, outcome in outcomes),
+                ((outcome, storable(path)) for path, outcome in outcomes),
             )
 
     def rename(self, path: str, detail: str) -> None:
@@ -188,7 +138,7 @@ class FindingStore:
         with self._writing() as database:
             database.execute(
                 "UPDATE findings SET kind = ?, detail = ? WHERE path = ?",
-                (DifferenceKind.RENAMED.value, detail, _storable(path)),
+                (DifferenceKind.RENAMED.value, detail, storable(path)),
             )
 
     def forget_strangers(self, relatives: Iterable[str]) -> None:
@@ -196,13 +146,13 @@ class FindingStore:
         with self._writing() as database:
             database.executemany(
                 "DELETE FROM strangers WHERE relative = ?",
-                ((_storable(name),) for name in relatives),
+                ((storable(name),) for name in relatives),
             )
 
     def strangers_among(self, relatives: Sequence[str]) -> set[str]:
         """Those of ``relatives`` that only the mirror has."""
         found: set[str] = set()
-        for chunk in _chunks(relatives):
+        for chunk in chunks(relatives):
             marks = ",".join("?" * len(chunk))
             sql = f"SELECT relative FROM strangers WHERE relative IN ({marks})"
             found |= {row[0] for row in self._all(sql, chunk)}
@@ -215,7 +165,7 @@ class FindingStore:
             rows = self._all(
                 "SELECT relative, size, modified FROM strangers WHERE relative > ? "
                 "ORDER BY relative LIMIT ?",
-                (after, _MOST_NAMES),
+                (after, MOST_NAMES),
             )
             if not rows:
                 return
@@ -229,7 +179,7 @@ class FindingStore:
             rows = self._all(
                 "SELECT path, relative, pnfsid FROM findings WHERE path > ? "
                 "AND kind = ? AND pnfsid IS NOT NULL ORDER BY path LIMIT ?",
-                (after, DifferenceKind.MISSING.value, _MOST_NAMES),
+                (after, DifferenceKind.MISSING.value, MOST_NAMES),
             )
             if not rows:
                 return
@@ -242,7 +192,7 @@ class FindingStore:
         while True:
             rows = self._all(
                 f"SELECT {_COLUMNS} FROM findings WHERE path > ? ORDER BY path LIMIT ?",
-                (after, _PAGE),
+                (after, PAGE),
             )
             if not rows:
                 return
@@ -258,87 +208,17 @@ class FindingStore:
         )
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
-    # -- the database -------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return _connect(self._path)
-        except sqlite3.DatabaseError:
-            # Half written when the power went, or no database: it is only a spool.
-            remove(self._path)
-        with books_errors(self._path):
-            return _connect(self._path)
-
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock, books_errors(self._path):
-            return self._database.execute(sql, values).fetchall()
-
-    def _stream(
-        self, sql: str, key: str, values: tuple[object, ...]
-    ) -> Iterator[tuple]:  # type: ignore[type-arg]
-        """The rows without their first column, by which they are paged."""
-        after = ""
-        while True:
-            page = f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT ?"
-            rows = self._all(page, (*values, after, _PAGE))
-            yield from (row[1:] for row in rows)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][0]
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with (
-            self._lock,
-            books_errors(self._path),
-            transaction(self._database) as database,
-        ):
-            yield database
-
-
-def remove(path: Path) -> None:
-    """Forget everything that a run has found."""
-    for name in (path, path.with_name(f"{path.name}-journal")):
-        with suppress(FileNotFoundError):
-            name.unlink()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode = TRUNCATE")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute("PRAGMA temp_store = FILE")
-        database.execute("PRAGMA cache_size = -4000")
-        database.executescript(_TABLES)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _storable(text: str) -> str:
-    """The text, with lone surrogates (not UTF-8) written as escapes."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(names), _MOST_NAMES):
-        yield [_storable(name) for name in names[start : start + _MOST_NAMES]]
-
 
 def _row_of(finding: Finding) -> tuple[object, ...]:
     return (
         finding.kind.value,
-        _storable(finding.path),
-        _storable(finding.relative),
+        storable(finding.path),
+        storable(finding.relative),
         finding.size,
-        None if finding.pnfsid is None else _storable(finding.pnfsid),
+        None if finding.pnfsid is None else storable(finding.pnfsid),
         finding.adler32,
         finding.modified,
-        _storable(finding.detail),
+        storable(finding.detail),
         finding.outcome,
     )
 

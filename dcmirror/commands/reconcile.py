@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dcmirror.adapters import findings as finding_store
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.linux import die_with_parent
@@ -27,6 +25,7 @@ from dcmirror.adapters.state_directory import (
 from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.commands.reconcile_output import Form, show
 from dcmirror.commands.reconcile_run import run_dry, run_engine
+from dcmirror.commands.reconcile_spool import Kind, Spool, fingerprint
 from dcmirror.commands.reconcile_work import Comparison, Ended, Work, say
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.filters import Rules as Filter
@@ -37,8 +36,6 @@ from dcmirror.errors import ConfigError, DcmirrorError, ExitStatus
 from dcmirror.processes.reconcile_timer import PARENT
 from dcmirror.settings import Settings
 
-#: A comparison that was left for longer than this is begun anew (seconds).
-_LONGEST_PAUSE = 7 * 86400.0
 #: A list's lines that are complained of one by one.
 _MOST_COMPLAINTS = 50
 STANDARD_INPUT = Path("-")
@@ -80,10 +77,8 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
     state = prepare(resolve(settings, options.instance))
     with ExitStack() as stack:
         stack.enter_context(acquire(state.lock("reconcile"), LOOK_SECONDS))
-        spool = _Spool(state, options)
-        spool.forget_if(options.restart or options.names is not None)
-        spool.forget_if(not spool.fits(_fingerprint(options, root)))
-        store = stack.enter_context(spool.opened(_fingerprint(options, root)))
+        spool = _spool(options, state, root)
+        store = stack.enter_context(spool.opened(restart=options.restart))
         work = Work(
             settings=settings,
             state=state,
@@ -112,6 +107,13 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
                     say("what was compared is kept: the next run goes on from here")
                 raise
         return _conclude(options, store, spool, ended)
+
+
+def _spool(options: ReconcileOptions, state: StateDirectory, root: str) -> Spool:
+    kind = Kind.DRY if options.dry_run else Kind.COPY
+    kind = Kind.LIST if options.names is not None else kind
+    same = fingerprint(options.settings, root, trusts_size=options.trust_size)
+    return Spool(state.path, kind, same)
 
 
 def form_of(*, as_json: bool, as_csv: bool) -> Form:
@@ -150,67 +152,6 @@ def _failures(
     for row in scan(path):
         if row is not None:
             yield row.path, row.failure_class, row.pnfsid
-
-
-# -- a run that was killed --------------------------------------------------------
-
-
-def _fingerprint(options: ReconcileOptions, root: str) -> str:
-    """What must be the same for a run to go on with another one's findings."""
-    settings = options.settings
-    same = {
-        "dcache": [settings.dcache.url, settings.dcache.pool, settings.dcache.folder],
-        "root": root,
-        "mirror": str(settings.local.downloadfolder),
-        "rules": list(settings.filter.rules),
-        "trusts_size": options.trust_size,
-        "destination": settings.destination.missing,
-    }
-    return json.dumps(same)
-
-
-class _Spool:
-    """The files in which a run survives a kill; a dry run has its own."""
-
-    def __init__(self, state: StateDirectory, options: ReconcileOptions) -> None:
-        kind = "-dry" if options.dry_run else ""
-        kind = "-list" if options.names is not None else kind
-        self.findings = state.path / f"reconcile{kind}.db"
-        walk = state.path / f"reconcile{kind}.walk"
-        self.journal = None if options.names is not None else walk
-
-    def fits(self, fingerprint: str) -> bool:
-        """Whether what is there may be gone on with."""
-        if self.journal is None or not self.journal.exists():
-            return False
-        if not self.findings.exists():
-            return False
-        store = FindingStore(self.findings)
-        try:
-            started = float(store.fact("started") or 0.0)
-            is_same = store.fact("fingerprint") == fingerprint
-        finally:
-            store.close()
-        return is_same and 0.0 <= time.time() - started < _LONGEST_PAUSE
-
-    def forget_if(self, condition: bool) -> None:
-        """Begin anew."""
-        if condition:
-            finding_store.remove(self.findings)
-            if self.journal is not None:
-                finding_store.remove(self.journal)
-
-    @contextmanager
-    def opened(self, fingerprint: str) -> Iterator[FindingStore]:
-        """The findings so far, or none."""
-        store = FindingStore(self.findings)
-        try:
-            if store.fact("started") is None:
-                store.remember("fingerprint", fingerprint)
-                store.remember("started", str(time.time()))
-            yield store
-        finally:
-            store.close()
 
 
 # -- a list of files --------------------------------------------------------------
@@ -260,7 +201,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _conclude(
     options: ReconcileOptions,
     store: FindingStore,
-    spool: _Spool,
+    spool: Spool,
     ended: Ended,
 ) -> ExitStatus | int:
     summary = without(ended.summary, options.ignore)
@@ -268,7 +209,7 @@ def _conclude(
         show(summary, _chosen(store, options), options.form, sys.stdout)
         sys.stdout.flush()
     if ended.summary.is_complete:
-        spool.forget_if(True)
+        spool.forget()
     else:
         say(f"{ended.why}; the next run goes on from here, --restart begins anew")
     if ended.stopped_by is not None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.findings import FindingStore
-from dcmirror.adapters.mirror_scan import LocalName, MirrorScan
+from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.core.differences import (
     COPIED,
     DifferenceKind,
@@ -32,6 +32,7 @@ from dcmirror.core.listing import Entry
 from dcmirror.core.paths import PathMap, check_relative, is_isolated_name
 from dcmirror.errors import UnsafePathError
 from dcmirror.processes.outstanding import Outstanding, Task
+from dcmirror.processes.strangers import Strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,9 @@ class Survey:
         self._stop = stop
         self._offer = offer
         self._counts: dict[str, Counter[str]] = {}
+        self._strangers = Strangers(
+            scan, store, plan.path_map, plan.filter, plan.settled_before
+        )
         self._rules = plan.rules()
 
     def run(self) -> None:
@@ -146,12 +150,12 @@ class Survey:
         self._compare(page, books)
         if self.at_limit or self._stop.is_set():
             return
-        self._take_absent(place, page.absent)
+        self._strangers.take_absent(place, page.absent, self.refuse)
         if page.is_last:
             if page.trouble:
                 self._note_trouble(page)
             elif page.is_whole:
-                self._find_strangers(place)
+                self._strangers.find(place)
             self._store.end(place, self._counts.pop(place))
             self.outstanding.complete(place)
 
@@ -276,46 +280,6 @@ class Survey:
             refetch=finding.kind is DifferenceKind.CHECKSUM,
             trusts_size=self._rules.trusts_size,
             modified=entry.modified,
-        )
-
-    # -- what only the mirror has -------------------------------------------------
-
-    def _take_absent(self, place: str, absent: tuple[tuple[int, str], ...]) -> None:
-        """Paths of a list that are not at the source: perhaps they are here."""
-        strangers = []
-        for number, path in absent:
-            relative = self._plan.path_map.relative(path) or ""
-            local = self._scan.look(relative)
-            if local.exists and not local.odd:
-                strangers.append((relative, local.size, local.mtime_ns / 1e9))
-            else:
-                self.refuse(number, "neither at the source nor here")
-        self._store.add_strangers(place, strangers)
-
-    def _find_strangers(self, place: str) -> None:
-        below = self._plan.path_map.relative(f"{place}/") or ""
-        for page in self._scan.names(below.rstrip("/")):
-            unseen = set(self._store.unseen(place, [each.name for each in page]))
-            for each in page:
-                if each.name not in unseen:
-                    continue
-                relative = f"{below}{each.name}"
-                if each.is_directory:
-                    for files in self._scan.files_below(relative):
-                        self._add_strangers(place, files)
-                else:
-                    self._add_strangers(place, [(relative, each)])
-
-    def _add_strangers(self, place: str, files: list[tuple[str, LocalName]]) -> None:
-        plan = self._plan
-        self._store.add_strangers(
-            place,
-            [
-                (relative, each.size, each.modified)
-                for relative, each in files
-                if each.changed < plan.settled_before
-                and plan.filter.excluded_by(relative) is None
-            ],
         )
 
 

@@ -37,7 +37,7 @@ IMPORTERS = {
     "click": ["cli", "cli_*"],
     "prometheus_client": ["adapters.metrics"],
     "sqlite3": [
-        *("adapters.catalogue*", "adapters.findings", "adapters.frontier"),
+        *("adapters.catalogue*", "adapters.findings_file", "adapters.frontier"),
         "adapters.sqlite_files",
     ],
     "cryptography": ["adapters.credentials", "testing.*"],
