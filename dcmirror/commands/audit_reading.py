@@ -83,14 +83,15 @@ def read_journal(
 def _outcome_of(event: dict[str, Any], story: Story) -> Outcome | None:
     action = event.get("event", {}).get("action")
     if action == "transfer-finished":
-        ours, file = event["dcmirror"].get("transfer", {}), event.get("file", {})
+        groups, file = event.get("dcmirror", {}), event.get("file", {})
+        ours = groups.get("transfer", {})
         return Outcome(
             task=ours.get("id", ""),
             at=event["@timestamp"],
             state=_state_of(ours),
             relative=ours.get("relative", ""),
             path=file.get("path", ""),
-            pnfsid=event["dcmirror"].get("dcache", {}).get("pnfsid"),
+            pnfsid=groups.get("dcache", {}).get("pnfsid"),
             size=file.get("size"),
         )
     _take_other(action, event, story)

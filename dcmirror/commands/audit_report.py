@@ -55,7 +55,8 @@ class AuditReport:
         self._scratch = scratch
         self._form = form
         self._quietness = quietness
-        self._out = out or sys.stdout
+        # On a terminal a progress bar takes its place, to keep lines off the bar.
+        self._given = out or (None if sys.stdout.isatty() else sys.stdout)
         self._err = err or sys.stderr
         self._written = 0
 
@@ -108,6 +109,10 @@ class AuditReport:
         if self._quietness <= 0 or self.tally.found:
             for line in lines:
                 self._tell(line)
+
+    @property
+    def _out(self) -> TextIO:
+        return self._given or sys.stdout
 
     @property
     def _is_csv(self) -> bool:

@@ -161,7 +161,7 @@ def test_a_repair_that_is_killed_is_simply_begun_again(
     damaged = NAMES[:6]
     for name in damaged:
         flip_byte(done, name)
-    dcache.faults.add("trickle", f"{RAW}/run*/*", count=400, times=6)
+    dcache.faults.add("trickle", f"{RAW}/run*/*", count=400, times=3)
     running = Running(done, "audit", "--deep", "--repair")
     wait_until(lambda: done.parts(), what="a part")
     running.kill()
