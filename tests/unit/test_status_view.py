@@ -287,6 +287,30 @@ def test_a_replay_beside_the_daemon_is_shown_with_its_rows() -> None:
     assert {"replay"} == document(found)["others"].keys()
 
 
+def test_a_reconcile_is_shown_with_its_jobs_and_whether_it_waits() -> None:
+    work = {"offered": 10, "ended": 3, "failed": 1, "yielding": True}
+    beside = a_sight(a_status(command="reconcile", work=work), command="reconcile")
+    main = looked()
+    found = Look(
+        main.sight, main.judgement, None, ((beside, judge(beside, None, Limits())),)
+    )
+
+    assert "3 of 10 done, 1 failed; gives way to watch" in text_of(found)
+
+
+def test_a_dry_reconcile_has_little_to_show_and_is_well() -> None:
+    names = ("version", "command", "instance", "host", "pid", "started", "at")
+    whole = a_status(command="reconcile")
+    dry = {name: whole[name] for name in (*names, "source", "destination")}
+    beside = a_sight(dry, command="reconcile")
+    main = looked()
+    found = Look(
+        main.sight, main.judgement, None, ((beside, judge(beside, None, Limits())),)
+    )
+
+    assert "WELL  dcmirror reconcile" in text_of(found)
+
+
 def test_the_document_carries_verdict_reasons_status_and_shipping() -> None:
     found = looked(holds=[a_hold()])
     told = json.loads(json.dumps(document(found)))
