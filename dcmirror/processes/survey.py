@@ -189,16 +189,15 @@ class Survey:
             if ".isolated" in relative and _is_isolated(relative):
                 counts["isolated"] += not entry.is_directory
                 continue
+            is_excluded = self._plan.filter.excluded_by(relative) is not None
+            if is_excluded and not entry.is_directory:
+                counts["excluded"] += 1
+                continue
             why = entry.trouble or self._refusal(entry, relative)
             if why:
-                refused.append(
-                    _finding(DifferenceKind.UNREADABLE, entry, relative, why)
-                )
-            elif entry.is_directory:
-                continue
-            elif self._plan.filter.excluded_by(relative) is not None:
-                counts["excluded"] += 1
-            else:
+                kind = DifferenceKind.UNREADABLE
+                refused.append(_finding(kind, entry, relative, why))
+            elif not entry.is_directory:
                 yield entry, relative
         self.differences += len(refused)
         self._store.add(page.directory, refused)

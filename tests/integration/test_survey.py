@@ -308,6 +308,14 @@ def test_names_that_cannot_be_used_are_told_and_not_compared(bench: Bench) -> No
     assert len(bench.kinds()) == 4
 
 
+def test_a_name_that_cannot_be_used_may_be_excluded(bench: Bench) -> None:
+    rules = Filter.parse(("exclude *.tmp",))
+    bench.survey(whole(file("line\nend.tmp"), directory("d.tmp")), filter=rules)
+
+    assert bench.kinds() == {}
+    assert bench.store.counts()[1] == {"excluded": 1}
+
+
 def test_what_is_no_plain_file_here_is_told(bench: Bench) -> None:
     os.symlink("/etc/passwd", bench.mirror / "link")
     (bench.mirror / "dir").mkdir()
