@@ -13,6 +13,7 @@ import pytest
 from crontab import Job, parse
 from deployment import Deployment
 
+from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.locks import acquire
 from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import wait_until
@@ -154,6 +155,7 @@ def test_mail_tells_of_a_command_that_is_not_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cleanup", "reconcile", "replay"])
 def test_a_run_that_still_goes_on_is_no_news(deployment: Deployment, name: str) -> None:
+    Catalogue(deployment.state / "catalogue.db").close()
     with acquire(deployment.state / f"{name}.lock"):
         assert mail(name, deployment) == ""
 
