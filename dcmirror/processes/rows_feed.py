@@ -20,6 +20,8 @@ from dcmirror.processes.settler import Settlement
 
 #: Successes after which the file is written anew.
 REWRITE_EVERY = 1000
+#: Rows that are offered before the loop looks at its children again.
+_AT_ONCE = 200
 
 
 class RowsBook(Protocol):
@@ -63,7 +65,9 @@ class RowsFeed:
     def take(self, now: float, wall: float) -> None:
         """Offer rows as long as the engine has room."""
         assert self.engine is not None  # set before the loop begins
-        while self._rows and not self._is_paused and not self.engine.is_full:
+        for _ in range(_AT_ONCE):
+            if not self._rows or self._is_paused or self.engine.is_full:
+                return
             row = self._rows.popleft()
             try:
                 job = self._job_of(row, wall)
@@ -127,8 +131,10 @@ class RowsFeed:
         """It has no due times of its own."""
 
     def next_due(self) -> float | None:
-        """It has no due times of its own."""
-        return None
+        """At once, while there are rows that the engine would take."""
+        assert self.engine is not None
+        waits = not self._rows or self._is_paused or self.engine.is_full
+        return None if waits else 0.0
 
     def trouble(self, now: float) -> DcmirrorError | None:
         """A file that can be read once brings everything."""

@@ -112,7 +112,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         fds: list[object] = [self._signals.fd]
-        if not self.is_draining:
+        if self._hears_feed:
             fds.append(self.feed.fd)
         for child in self.fleet.children():
             fds.append(child.sentinel)
@@ -129,7 +129,7 @@ class Supervisor:
             self._deadline,
             self.engine.dispatcher.next_due(),
             self.engine.holds.next_probe(),
-            self.feed.next_due(),
+            self.feed.next_due() if self._hears_feed else None,
             self.fleet.next_spawn(),
         ]
         return max(min(d for d in due if d is not None) - now, 0.0)
@@ -206,7 +206,10 @@ class Supervisor:
     # -- work ---------------------------------------------------------------------
 
     def _take_feed(self, now: float, wall: float) -> None:
-        if self.is_draining or _BOOKS in self.engine.holds:
+        if self.is_draining:
+            return
+        if not self._hears_feed:
+            self._throttle()
             return
         try:
             self.feed.take(now, wall)
@@ -217,6 +220,11 @@ class Supervisor:
         error = self.feed.trouble(now)
         if error is not None:
             self._fail(error, now)
+
+    @property
+    def _hears_feed(self) -> bool:
+        """Whether something is taken now; else waiting for it would be for nothing."""
+        return not self.is_draining and _BOOKS not in self.engine.holds
 
     def _throttle(self) -> None:
         engine = self.engine

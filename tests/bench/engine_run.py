@@ -38,6 +38,8 @@ from dcmirror.settings import (
 )
 
 _FIRST_LOOK = 0.1
+#: Jobs that come at once, as records do from Kafka.
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class ListFeed:
             self._is_started = True
             self._cpu = cpu_seconds(self._pids())
             self._began = time.monotonic()
-        while self._jobs and not self.room.engine.is_full:
+        for _ in range(min(_AT_ONCE, len(self._jobs))):
+            if self.room.engine.is_full:
+                return
             self.room.engine.offer(self._jobs.popleft())
 
     def settled(self, settlements: list[Settlement]) -> None:
@@ -140,7 +144,9 @@ class ListFeed:
     def tick(self, now: float) -> None: ...
 
     def next_due(self) -> float | None:
-        return None
+        assert self.room is not None
+        has_more = self._jobs and self._is_started and not self.room.engine.is_full
+        return 0.0 if has_more else None
 
     def trouble(self, now: float) -> DcmirrorError | None:
         return None

@@ -191,6 +191,26 @@ def test_books_are_tried_again_until_they_can_be_written(tmp_path: Path) -> None
     assert settler.flushes > 3
 
 
+def test_a_loop_whose_books_are_held_does_not_spin(tmp_path: Path) -> None:
+    """Its feed has something to do at once, and nobody lets it."""
+    settler = StubSettler(failures=3)
+    loop = Loop(tmp_path, *[None] * 3, settler=settler)
+    loop.engine.hold_desk.begin(HoldKey(HoldKind.BOOKS), "disk full", 0.0)
+    passes = 0
+    tick = loop.engine.tick
+
+    def counted(now: float, wall: float) -> None:
+        nonlocal passes
+        passes += 1
+        tick(now, wall)
+
+    loop.engine.tick = counted  # type: ignore[method-assign]
+    loop.supervisor.run()
+
+    assert passes < 40
+    assert loop.feed.calls == ["pause", "resume", "close"]
+
+
 class SilentIntake:
     """An intake whose thread hangs."""
 
