@@ -38,7 +38,6 @@ _TRIES = 3
 _SCRUBS_AT_ONCE = 500
 _SCRUB_SECONDS = 5.0
 _MOST_UNWRITTEN = 100_000
-_NO_SUCH = frozenset({errno.ENOENT, errno.ENODEV})
 
 
 @dataclass(slots=True)

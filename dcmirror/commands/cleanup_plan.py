@@ -75,7 +75,7 @@ class Planning:
             relative=self.path_map.relative,
             excluded=excluding(cleanup.exclude),
             max_bytes=cleanup.max_bytes,
-            under=None if scope.under is None else scope.under.rstrip("/") + "/",
+            under=scope.under and f"{self.path_map.under(scope.under).rstrip('/')}/",
         )
         self.pros = [f"proved, and copied {span_text(self.policy.min_age)} ago or more"]
         self.budget = Budget(

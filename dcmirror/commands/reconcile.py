@@ -73,7 +73,7 @@ def reconcile(options: ReconcileOptions) -> ExitStatus | int:
         die_with_parent(int(parent), signal.SIGTERM)
     settings = options.settings
     path_map = path_map_of(settings.dcache)
-    root = root_of(path_map, options.under)
+    root = path_map.under(options.under)
     state = prepare(resolve(settings, options.instance))
     with ExitStack() as stack:
         stack.enter_context(acquire(state.lock("reconcile"), LOOK_SECONDS))
@@ -121,22 +121,6 @@ def form_of(*, as_json: bool, as_csv: bool) -> Form:
     if as_json:
         return Form.JSON
     return Form.CSV if as_csv else Form.TEXT
-
-
-def root_of(path_map: PathMap, under: str | None) -> str:
-    """The namespace directory that is compared, without a slash at its end.
-
-    Raises:
-        ConfigError: ``under`` is not below the folder.
-    """
-    root = path_map.root.rstrip("/") or "/"
-    if under is None or under.rstrip("/") == root.rstrip("/"):
-        return root
-    if path_map.relative(under) is None:
-        raise ConfigError(
-            f"--under {under}: not below {path_map.root} ([dcache] folder)"
-        )
-    return under.rstrip("/")
 
 
 def _grace(options: ReconcileOptions) -> float:

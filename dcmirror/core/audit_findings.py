@@ -162,8 +162,8 @@ class Finding:
         return f"{self.kind}: {place}: {shown(self.detail)}; {remedy}"
 
     def document(self) -> dict[str, object]:
-        """For JSON; texts are escaped as they are for eyes."""
-        found = {
+        """For JSON, where every name can be written as it is."""
+        return {
             "area": str(self.area),
             "kind": str(self.kind),
             "place": self.place or None,
@@ -176,7 +176,6 @@ class Finding:
             "detail": self.detail,
             "remedy": self.remedy or REMEDIES[self.kind],
         }
-        return {name: _printable(value) for name, value in found.items()}
 
     def csv_line(self) -> str:
         """A row of the report that ``replay --from-audit`` reads."""
@@ -206,7 +205,7 @@ class Note:
 
     def document(self) -> dict[str, object]:
         """For JSON."""
-        return {"kind": self.kind, "text": _printable(self.text), "count": self.count}
+        return {"kind": self.kind, "text": self.text, "count": self.count}
 
 
 @dataclass(slots=True)
@@ -233,7 +232,3 @@ class Tally:
 def status_of(areas: Iterable[Area]) -> ExitStatus:
     """Books before copies before source; DONE where nothing is wrong."""
     return min((STATUSES[area] for area in areas), default=ExitStatus.DONE)
-
-
-def _printable(value: object) -> object:
-    return shown(value) if isinstance(value, str) else value

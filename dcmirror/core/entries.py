@@ -10,8 +10,8 @@ from dcmirror.core.jobs import Job
 
 #: A job up to this size counts as small: more of them are handed out ahead.
 SMALL_BYTES = 4 * 1024 * 1024
-#: Small jobs that one worker may have at hand: enough for what a sync of the books takes,
-#: and few enough to run each alone where the worker dies with them.
+#: Small jobs that one worker may have at hand: enough for the time that a sync of the
+#: books takes, and few enough to run each alone where the worker dies with them.
 SMALL_AHEAD = 256
 
 

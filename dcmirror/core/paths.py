@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from dcmirror.errors import UnsafePathError
+from dcmirror.errors import ConfigError, UnsafePathError
 from dcmirror.settings import DCache
 
 NAME_MAX = 255  # bytes of one name, on every local file system we know
@@ -41,6 +41,21 @@ class PathMap:
     def root(self) -> str:
         """The namespace directory that is mirrored; ends with a slash."""
         return self._below_folder
+
+    def under(self, path: str | None) -> str:
+        """The directory that --under names, else the root; without a slash at its end.
+
+        Raises:
+            ConfigError: it is not below the folder.
+        """
+        root = self.root.rstrip("/")
+        if path is None or path.rstrip("/") == root:
+            return root or "/"
+        if self.relative(path) is None:
+            raise ConfigError(
+                f"--under {path}: not below {self.root} ([dcache] folder)"
+            )
+        return path.rstrip("/")
 
     def relative(self, path: str) -> str | None:
         """The path below the mirror, unchecked; None if it is not below the folder."""

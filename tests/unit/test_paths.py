@@ -17,7 +17,7 @@ from dcmirror.core.paths import (
     is_part_name,
     part_name,
 )
-from dcmirror.errors import UnsafePathError
+from dcmirror.errors import ConfigError, UnsafePathError
 
 LSST = PathMap(
     "https://door.example.org:2880/lsst",
@@ -286,3 +286,18 @@ def test_part_name_is_a_safe_name_that_is_known_again(
 )
 def test_hidden_forms_are_our_own(name: str, own: bool) -> None:
     assert own == is_own_part_name(name)
+
+
+def test_only_what_is_below_the_folder_can_be_named_by_under() -> None:
+    paths = PathMap("https://d/", "/data", "raw")
+
+    assert paths.under(None) == "/data/raw"
+    assert paths.under("/data/raw/") == "/data/raw"
+    assert paths.under("/data/raw/a/") == "/data/raw/a"
+    for outside in ("/data", "/data/rawer", "raw", "/", ""):
+        with pytest.raises(ConfigError):
+            paths.under(outside)
+
+
+def test_the_root_may_be_the_whole_namespace() -> None:
+    assert PathMap("https://d/", "/", "").under(None) == "/"

@@ -9,13 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from dcmirror.commands.reconcile import root_of, without
+from dcmirror.commands.reconcile import without
 from dcmirror.commands.reconcile_output import Form, show, summary_lines
 from dcmirror.commands.reconcile_progress import Lines, Sight, line_of
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.findings import COLUMNS, Finding, Impact, Summary
-from dcmirror.core.paths import PathMap
-from dcmirror.errors import ConfigError
 
 K = DifferenceKind
 FORGED = "/d/a\n\x1b[31mmissing  /etc\u202e"
@@ -148,21 +146,6 @@ def test_kinds_that_are_ignored_make_no_difference() -> None:
     left = replace(SUMMARY, remaining={}, old_names=3)
     assert not left.is_equal
     assert without(left, frozenset({K.ONLY_HERE})).is_equal
-
-
-def test_only_what_is_below_the_folder_can_be_compared() -> None:
-    paths = PathMap("https://d/", "/data", "raw")
-
-    assert root_of(paths, None) == "/data/raw"
-    assert root_of(paths, "/data/raw/") == "/data/raw"
-    assert root_of(paths, "/data/raw/a/") == "/data/raw/a"
-    for outside in ("/data", "/data/rawer", "raw", "/", ""):
-        with pytest.raises(ConfigError):
-            root_of(paths, outside)
-
-
-def test_the_folder_may_be_the_whole_namespace() -> None:
-    assert root_of(PathMap("https://d/", "/", ""), None) == "/"
 
 
 def test_a_line_now_and_then_has_the_rate_and_the_time_left() -> None:
