@@ -117,7 +117,7 @@ class Catalogue:
                 "mtime_ns=excluded.mtime_ns, copied_at=excluded.copied_at, "
                 "event_time=excluded.event_time, topic=excluded.topic, "
                 '"partition"=excluded."partition", "offset"=excluded."offset", '
-                "source_deleted_at=NULL",
+                "source_deleted_at=NULL, gone_at=NULL",
                 map(_row_of, batch.copies),
             )
             database.executemany(
@@ -205,6 +205,17 @@ class Catalogue:
             database.executemany(
                 "INSERT OR REPLACE INTO scrubs VALUES (?, ?)",
                 ((storable(relative), at) for relative in relatives),
+            )
+
+    def gone(self, copies: Iterable[tuple[str, float]], at: float) -> None:
+        """Neither side has these any more: paths, and when they were copied.
+
+        A newer copy of the path is not meant.
+        """
+        with self._writing() as database:
+            database.executemany(
+                "UPDATE copies SET gone_at = ? WHERE relative = ? AND copied_at = ?",
+                ((at, storable(relative), copied_at) for relative, copied_at in copies),
             )
 
     def count(self) -> int:

@@ -128,14 +128,14 @@ class AuditReader(CatalogueReader):
         return self._rows("SELECT event_id, line FROM outbox ORDER BY rowid", ())
 
     def _select(self) -> str:
-        scrubbed, join = "NULL", ""
+        gone, scrubbed, join = "NULL", "NULL", ""
         if self._is_version_2():
-            scrubbed = "s.at"
+            gone, scrubbed = "c.gone_at", "s.at"
             join = " LEFT JOIN scrubs s ON s.relative = c.relative"
         return (
             "SELECT c.relative, c.path, c.pnfsid, c.size, c.adler32, c.verified, "
             'c.mtime_ns, c.copied_at, c.topic, c."partition", c."offset", '
-            f"c.source_deleted_at, {scrubbed} FROM copies c{join}"
+            f"c.source_deleted_at, {gone}, {scrubbed} FROM copies c{join}"
         )
 
     def _is_version_2(self) -> bool:

@@ -84,6 +84,8 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         # When a copy was last read again and found good: `audit --oldest`.
         "CREATE TABLE scrubs (relative TEXT PRIMARY KEY, at REAL NOT NULL) "
         "WITHOUT ROWID",
+        # When neither the mirror nor the source had a copy any more.
+        "ALTER TABLE copies ADD COLUMN gone_at REAL",
         # What the source was called while it was deleted, when to look at that name
         # again because an answer never came, and where its copy was.
         "ALTER TABLE deletions ADD COLUMN isolated TEXT",

@@ -236,6 +236,16 @@ class Scratch:
             yield from (Repair(*row) for row in page)
             after = page[-1][0]
 
+    def repairs_only(self, kind: str) -> list[str]:
+        """The paths below the mirror of which nothing else is wrong."""
+        rows = self._all("SELECT relative FROM repairs WHERE kinds = ?", (kind,))
+        return [relative for (relative,) in rows]
+
+    def drop_repairs(self, relatives: Iterable[str]) -> None:
+        """These need not, or cannot, be mended."""
+        rows = ((relative,) for relative in relatives)
+        self._many("DELETE FROM repairs WHERE relative = ?", rows)
+
     def repair_count(self) -> int:
         """How many there are."""
         return int(self._all("SELECT count(*) FROM repairs", ())[0][0])

@@ -68,7 +68,9 @@ def _audit(
         if options.deep:
             run.deep()
         trouble = _ask_door(options, run, report)
-    repaired = _repair(options, state, catalogue, scratch, report, run)
+    repaired = None
+    if trouble is None:
+        repaired = _repair(options, state, catalogue, scratch, report, run)
     _conclude(options, state, report, totals, repaired, time.monotonic() - began)
     if repaired is not None and repaired.stopped_by is not None:
         return SIGNALLED + repaired.stopped_by
@@ -80,9 +82,12 @@ def _audit(
 def _ask_door(
     options: AuditOptions, run: AuditRun, report: AuditReport
 ) -> DoorError | None:
-    if options.source:
+    if options.source or options.repair:
         try:
-            run.sources()
+            if options.source:
+                run.sources()
+            if options.repair:
+                run.note_gone()
         except DoorError as exc:
             report.note("source-not-asked", f"not all sources were asked for: {exc}")
             return exc
@@ -120,7 +125,7 @@ def _repair(
         instance=options.instance,
         verbosity=options.verbosity,
     )
-    report.tally.repaired = repaired.mended
+    report.tally.repaired += repaired.mended
     return repaired
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dcmirror.adapters.catalogue import Catalogue
@@ -23,12 +24,13 @@ from dcmirror.commands.audit_options import AuditOptions
 from dcmirror.commands.audit_progress import Progress
 from dcmirror.commands.audit_reading import Story, read_failed, read_journal
 from dcmirror.commands.audit_report import AuditReport
-from dcmirror.commands.audit_source import SourceAudit
+from dcmirror.commands.audit_source import DoorLooks, SourceAudit
 from dcmirror.commands.audit_spans import SpanAudit
 from dcmirror.core.amounts import plural
 from dcmirror.core.audit_choice import Oldest, Sample
 from dcmirror.core.audit_copies import AuditRow
 from dcmirror.core.audit_findings import AuditKind, Finding
+from dcmirror.core.door_errors import DoorError
 from dcmirror.core.failed_rows import NotOursError
 from dcmirror.core.paths import path_map_of
 from dcmirror.errors import BooksError, DirectoryError
@@ -175,25 +177,54 @@ class AuditRun:
         Raises:
             DoorError: it cannot be asked, or does not know us.
         """
+        self._progress.begin("sources", self._expected())
+        grace = self._settings.source.grace_seconds
+        with self._door() as looks:
+            audit = SourceAudit(self._catalogue, self._report, looks, grace)
+            audit.ask(self._chosen(), self._progress.step)
+
+    def note_gone(self) -> None:
+        """Of the missing copies, note those that the source has no more either.
+
+        Nothing can mend these, and the next audit does not tell of them.
+
+        Raises:
+            DoorError: the door cannot be asked, or does not show the folder.
+        """
+        missing = self._scratch.repairs_only(AuditKind.MISSING.value)
+        rows = self._catalogue.rows_of(missing).values()
+        if not rows:
+            return
+        with self._door() as looks:
+            root = looks.look(self._path_map.under(None))
+            if root is None or isinstance(root, DoorError):
+                return  # a door that lost its namespace proves nothing
+            found = [row for row, answer in looks.all(rows) if answer is None]
+        catalogue = Catalogue(self._state / "catalogue.db")
+        catalogue.gone(((row.relative, row.copied_at) for row in found), time.time())
+        catalogue.close()
+        self._scratch.drop_repairs(row.relative for row in found)
+        self._report.tally.repaired[AuditKind.MISSING] += len(found)
+        for row in found:
+            self._report.say(f"gone on both sides, told no more: {row.path}")
+
+    @contextmanager
+    def _door(self) -> Iterator[DoorLooks]:
         settings = self._settings
         options = door_options(settings)
         stop = threading.Event()
         pace = Pace(settings.reconcile.requests_per_second, stop=stop)
-        self._progress.begin("sources", self._expected())
-        with SourceAudit(
-            self._catalogue,
-            self._report,
+        with DoorLooks(
             lambda: DoorClient(options, pace),
             Patience(self._report.say, stop, proxy=options.proxy),
             settings.reconcile.parallel,
-            settings.source.grace_seconds,
-        ) as audit:
+        ) as looks:
             try:
-                audit.ask(self._chosen(), self._progress.step)
+                yield looks
             finally:
                 stop.set()
-            text = f"{plural(audit.requests, 'request')} to the door"
-            self._report.note("requests", text, audit.requests)
+            text = f"{plural(looks.requests, 'request')} to the door"
+            self._report.note("requests", text, looks.requests)
 
     def _is_running(self) -> bool:
         return any(see(self._state, each).is_running for each in _WRITERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -24,28 +24,22 @@ _AT_ONCE = 200
 _HOPELESS = frozenset({FailureClass.CREDENTIAL, FailureClass.HOST})
 
 
-class SourceAudit:
+class DoorLooks:
     """Threads with a client of each one's own; use it in ``with``."""
 
     def __init__(
         self,
-        catalogue: AuditReader,
-        report: AuditReport,
         make_client: Callable[[], DoorClient],
         patience: Patience,
         parallel: int,
-        fresh_seconds: float,
     ) -> None:
-        self._catalogue = catalogue
-        self._report = report
         self._make_client = make_client
         self._patience = patience
-        self._fresh_seconds = fresh_seconds
         self._clients: list[DoorClient] = []
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(parallel, "source")
 
-    def __enter__(self) -> SourceAudit:
+    def __enter__(self) -> DoorLooks:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,31 +52,27 @@ class SourceAudit:
         """How many the door was sent."""
         return sum(client.requests for client in self._clients)
 
-    def ask(self, rows: Iterable[AuditRow], each: Callable[[], None]) -> None:
-        """Compare these rows with the door; ``each`` hears of every one.
-
-        What cleanup has deleted is not asked for: there may be nothing left but that.
+    def all(
+        self, rows: Iterable[AuditRow]
+    ) -> Iterator[tuple[AuditRow, Entry | DoorError | None]]:
+        """Each row and what the door says of its path.
 
         Raises:
             DoorError: the door cannot be asked.
         """
-        left = filter(self._has_source, rows)
+        left = iter(rows)
         while chunk := list(islice(left, _AT_ONCE)):
-            for row, answer in zip(
-                chunk, self._pool.map(self._look, chunk), strict=True
-            ):
-                self._judge(row, answer)
-                each()
+            answers = self._pool.map(self.look, [row.path for row in chunk])
+            yield from zip(chunk, answers, strict=True)
 
-    def _has_source(self, row: AuditRow) -> bool:
-        if row.source_deleted_at is None:
-            return True
-        self._report.tally.judged[Answer.DELETED.value] += 1
-        return False
+    def look(self, path: str) -> Entry | DoorError | None:
+        """What the door has there, None for nothing; an error that is this path's own.
 
-    def _look(self, row: AuditRow) -> Entry | DoorError | None:
+        Raises:
+            DoorError: the door cannot be asked.
+        """
         try:
-            return self._patience.call(self._client().look, row.path)
+            return self._patience.call(self._client().look, path)
         except DoorError as exc:
             if exc.kind in _HOPELESS:
                 raise
@@ -94,6 +84,41 @@ class SourceAudit:
             client = self._local.client = self._make_client()
             self._clients.append(client)
         return client
+
+
+class SourceAudit:
+    """Compares what the door says with the catalogue."""
+
+    def __init__(
+        self,
+        catalogue: AuditReader,
+        report: AuditReport,
+        looks: DoorLooks,
+        fresh_seconds: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._report = report
+        self._looks = looks
+        self._fresh_seconds = fresh_seconds
+
+    def ask(self, rows: Iterable[AuditRow], each: Callable[[], None]) -> None:
+        """Compare these rows with the door; ``each`` hears of every one.
+
+        What is known to be deleted there is not asked for: there may be nothing left
+        but that.
+
+        Raises:
+            DoorError: the door cannot be asked.
+        """
+        for row, answer in self._looks.all(filter(self._has_source, rows)):
+            self._judge(row, answer)
+            each()
+
+    def _has_source(self, row: AuditRow) -> bool:
+        if row.source_deleted_at is None and row.gone_at is None:
+            return True
+        self._report.tally.judged[Answer.DELETED.value] += row.gone_at is None
+        return False
 
     def _judge(self, row: AuditRow, answer: Entry | DoorError | None) -> None:
         judged = self._report.tally.judged
@@ -116,7 +141,7 @@ class SourceAudit:
             judged[found.value] += 1
 
     def _again(self, row: AuditRow, before: Entry | None) -> Entry | None:
-        answer = self._look(row)
+        answer = self._looks.look(row.path)
         return before if isinstance(answer, DoorError) else answer
 
     def _compare(self, row: AuditRow, entry: Entry | None) -> Answer | Finding:

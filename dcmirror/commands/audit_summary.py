@@ -14,6 +14,7 @@ from dcmirror.core.journal_audit import AuditCounts
 #: What is judged and stands well, but not as copied; and the words for it.
 _STANDINGS = {
     "left": "removed and left so",
+    "gone": "gone on both sides",
     "newer": "newer than the catalogue",
     "source_deleted": "deleted at the source by cleanup",
     "source_arriving": "just changed at the source",

@@ -18,7 +18,8 @@ from dcmirror.core.marks import Mark
 class AuditRow(NamedTuple):
     """A row of the catalogue, as the audit reads it; times in seconds, sizes in bytes.
 
-    ``scrubbed_at``: when the copy was last read again and found good.
+    ``gone_at``: when neither side had it any more.  ``scrubbed_at``: when the copy was
+    last read again and found good.
     """
 
     relative: str
@@ -33,6 +34,7 @@ class AuditRow(NamedTuple):
     partition: int | None
     offset: int | None
     source_deleted_at: float | None
+    gone_at: float | None
     scrubbed_at: float | None
 
     @property
@@ -46,6 +48,7 @@ class Standing(StrEnum):
 
     GOOD = "good"
     LEFT = "left"  # removed, and [destination] missing = "leave"
+    GONE = "gone"  # removed here, and not at the source any more either
     NEWER = "newer"  # a proved file that the catalogue does not know (yet)
 
 
@@ -76,6 +79,8 @@ def judge_look(row: AuditRow, seen: Seen, *, leaves: bool) -> Standing | Finding
     if not seen.exists:
         if leaves:
             return Standing.LEFT
+        if row.gone_at is not None and row.source_deleted_at is None:
+            return Standing.GONE
         return finding(AuditKind.MISSING, row, "the copy is gone")
     if (seen.size, seen.mtime_ns) == (row.size, row.mtime_ns or seen.mtime_ns):
         return Standing.GOOD

@@ -115,7 +115,7 @@ REMEDIES = {
     AuditKind.UNKNOWN_ROW: "replay would try it; take the row out if it is not ours",
     AuditKind.TORN_ROW: "the next replay puts the line aside; reconcile finds its file",
     AuditKind.OUTBOX: "see dcmirror status for why the journal does not take it",
-    AuditKind.MISSING: "audit --repair fetches it again",
+    AuditKind.MISSING: "audit --repair fetches it, or notes that the source lacks it",
     AuditKind.SIZE: "audit --repair fetches it again",
     AuditKind.CHANGED: "audit --repair reads it, and fetches it if it differs",
     AuditKind.CHECKSUM: "audit --repair fetches it again",

@@ -155,6 +155,30 @@ def test_the_door_is_compared_with_the_copies(
     assert found(document) == {("gone", gone)}
 
 
+def test_what_neither_side_has_is_told_until_a_repair_has_asked_for_it(
+    done: Deployment, dcache: FakeDCache
+) -> None:
+    both, here = NAMES[2], NAMES[5]
+    for name in (both, here):
+        (done.mirror / name).unlink()
+    dcache.remove(f"{RAW}/{both}")
+
+    before = report(done)
+    repaired = report(done, "--repair")
+    after = report(done)
+
+    assert found(before[1]) == {("missing", both), ("missing", here)}
+    assert (repaired[0], repaired[1]["repaired"]) == (0, {"missing": 2})
+    assert (after[0], after[1]["judged"]["gone"]) == (0, 1)
+    assert (done.mirror / here).exists()
+    dcache.upload(f"{RAW}/{both}", size=77, seed=7)
+    running = done.watch()
+    wait_until((done.mirror / both).exists, 60)
+    ended_well(running)
+    (done.mirror / both).unlink()
+    assert found(report(done)[1]) == {("missing", both)}
+
+
 def test_a_repair_that_is_killed_is_simply_begun_again(
     done: Deployment, dcache: FakeDCache
 ) -> None:

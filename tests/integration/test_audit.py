@@ -32,7 +32,7 @@ from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.pace import Pace
 from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import AuditReport, Form
-from dcmirror.commands.audit_source import SourceAudit
+from dcmirror.commands.audit_source import DoorLooks, SourceAudit
 from dcmirror.core.audit_findings import AuditKind
 from dcmirror.core.jobs import CopyRecord, JobKind
 from dcmirror.core.ledger import Span
@@ -621,21 +621,18 @@ def test_a_source_that_cleanup_is_deleting_or_has_deleted_is_not_missed(
     options = DoorOptions(pki.proxy, pki.capath, path_map)
     with (
         AuditReader(books.state / "catalogue.db") as catalogue,
-        SourceAudit(
-            catalogue,
-            report,
+        DoorLooks(
             lambda: DoorClient(options, Pace(500.0)),
             Patience(report.say, threading.Event()),
             parallel=2,
-            fresh_seconds=0.0,
-        ) as audit_of,
+        ) as looks,
     ):
         rows = catalogue.rows_of([deleted, in_hand, gone]).values()
-        audit_of.ask(rows, lambda: None)
+        SourceAudit(catalogue, report, looks, 0.0).ask(rows, lambda: None)
 
     assert dict(report.tally.found) == {AuditKind.GONE: 1}
     assert report.tally.judged["source_deleted"] == 2
-    assert audit_of.requests == 2
+    assert looks.requests == 2
 
 
 def test_memory_does_not_grow_with_the_number_of_copies(tmp_path) -> None:

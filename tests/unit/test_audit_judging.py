@@ -42,6 +42,7 @@ ROW = AuditRow(
     partition=0,
     offset=7,
     source_deleted_at=None,
+    gone_at=None,
     scrubbed_at=None,
 )
 MARK = Mark("0000A1", 0xABC, True, 100, 5_000, 900.0)
