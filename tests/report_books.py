@@ -113,7 +113,9 @@ def make_books(home: Path, plan: Plan) -> Books:
     with closing(sqlite3.connect(state / "catalogue.db")) as database:
         database.execute("PRAGMA synchronous = OFF")
         database.executemany(
-            "INSERT OR REPLACE INTO copies VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO copies (relative, path, pnfsid, size, adler32, "
+            'verified, mtime_ns, copied_at, event_time, topic, "partition", "offset", '
+            "source_deleted_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             history.rows(),
         )
         database.executemany(

@@ -19,6 +19,7 @@ from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import Form
 from dcmirror.core.ledger import Span
 from dcmirror.errors import IntakeError
+from helpers import wait_until
 
 if TYPE_CHECKING:
     from servers.kafka import Kafka
@@ -69,6 +70,28 @@ class Group:
                 positions={(self.topic, 0): Position(1, end, acknowledged)},
             )
         )
+
+    def transactions(self, *values: tuple[bytes, ...]) -> None:
+        """One transaction for each tuple, its marker written when this returns."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.kafka.bootstrap,
+                "transactional.id": self.name,
+            }
+        )
+        producer.init_transactions(30)
+        end = self.kafka.end_offsets(self.topic)[0]
+        for each in values:
+            producer.begin_transaction()
+            for value in each:
+                producer.produce(self.topic, value)
+            producer.commit_transaction(30)
+            end += len(each) + 1
+            # the broker answers a commit before the marker is in the log
+            wait_until(self._ends_at(end))
+
+    def _ends_at(self, offset: int) -> Callable[[], bool]:
+        return lambda: self.kafka.end_offsets(self.topic)[0] == offset
 
     def commit(self, offset: int) -> None:
         """As the daemon does."""
@@ -124,18 +147,7 @@ def test_only_what_lies_below_the_committed_offset_is_judged(group, run) -> None
 
 
 def test_markers_of_transactions_are_no_records(group, run) -> None:
-    producer = Producer(
-        {
-            "bootstrap.servers": group.kafka.bootstrap,
-            "transactional.id": group.name,
-        }
-    )
-    producer.init_transactions(30)
-    for _ in range(3):
-        producer.begin_transaction()
-        producer.produce(group.topic, b"x")
-        producer.produce(group.topic, b"y")
-        producer.commit_transaction(30)
+    group.transactions((b"x", b"y"), (b"x", b"y"), (b"x", b"y"))
     group.kafka.produce(group.topic, [b"z"])
     group.settle((0, 1), (3, 4), (6, 7), (9, 9))
     group.commit(10)
@@ -147,13 +159,7 @@ def test_markers_of_transactions_are_no_records(group, run) -> None:
 
 
 def test_a_marker_at_the_very_end_is_no_record(group, run) -> None:
-    producer = Producer(
-        {"bootstrap.servers": group.kafka.bootstrap, "transactional.id": group.name}
-    )
-    producer.init_transactions(30)
-    producer.begin_transaction()
-    producer.produce(group.topic, b"x")
-    producer.commit_transaction(30)
+    group.transactions((b"x",))
     group.settle((0, 0))
     group.commit(2)
     group.catalogue.settle(
