@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -337,23 +336,6 @@ def test_a_disk_that_is_full_does_not_make_the_daemon_look_stuck(
     assert board.path.stat().st_ino == before.st_ino
 
 
-def test_ten_transfers_cost_less_than_a_millisecond(board: Board) -> None:
-    """Of CPU, the best of many: others may be busy with the disk."""
-    history = board.history
-    history.offer(*(f"t{n}" for n in range(10)))
-    history.hand_out()
-    for n in range(10):
-        history.engine.progress[f"t{n}"] = progress(f"t{n}", "data", n)
-    best = 1.0
-    for _ in range(200):
-        history.now += 1.0
-        began = time.thread_time()
-        board.board.show(history.now, WALL, lag={n: n for n in range(6)})
-        best = min(best, time.thread_time() - began)
-
-    assert best < 0.001
-
-
 # -- the next of very many ------------------------------------------------------------
 
 
@@ -366,14 +348,10 @@ def waiting(count: int) -> Dispatcher:
     return dispatcher
 
 
-def test_the_next_of_many_waiting_jobs_are_found_without_sorting_them() -> None:
-    dispatcher = waiting(20_000)
-    began = time.perf_counter()
-    found = dispatcher.next_waiting(20)
-    took = time.perf_counter() - began
+def test_the_next_of_many_waiting_jobs_are_found() -> None:
+    found = waiting(20_000).next_waiting(20)
 
     assert [float(n) for n in range(20)] == [entry.due for entry in found]
-    assert took < 0.01
 
 
 def test_jobs_that_no_longer_wait_are_not_among_the_next() -> None:
