@@ -64,6 +64,7 @@ class Books:
     files: int = 12
     failures: int = 2
     began: float = field(default_factory=lambda: time.time() - 86400)
+    edition: int = 0
 
     def __post_init__(self) -> None:
         self.state = self.home / "state"
@@ -133,7 +134,7 @@ class Books:
 
     def content(self, relative: str) -> bytes:
         """What a file holds."""
-        return (relative * 40).encode()
+        return (relative * 40 + "." * self.edition).encode()
 
     def write_journal(self, copies: list[CopyRecord]) -> None:
         """One segment with every outcome, in order."""

@@ -149,14 +149,21 @@ class Scrub:
 
     def _try(self, row: AuditRow) -> Finding | bool:
         """What is wrong with the bytes; True: nothing, False: they were not judged."""
-        seen = self._looker.see(row)
-        standing = judge_look(row, seen, leaves=self._looker.leaves)
-        if standing is Standing.NEWER:
-            row = _as_marked(row, seen.mark)
-        elif standing is not Standing.GOOD:
-            return False  # a look has told of it already
         try:
+            # One look for both: what is judged by its mark must be what is read.
             look = self._looker.store.look(row.relative)
+        except UnsafePathError:
+            return False  # CopyAudit has told of it
+        except OSError as exc:
+            if exc.errno == errno.ENODEV:
+                raise  # the mirror itself is gone
+            return False
+        standing = judge_look(row, _seen(look), leaves=self._looker.leaves)
+        if standing is Standing.NEWER:
+            row = _as_marked(row, look.mark)
+        elif standing is not Standing.GOOD:
+            return False
+        try:
             computed = self._digest(row, look)
         except (TargetChanged, UnsafePathError, FileNotFoundError):
             return False

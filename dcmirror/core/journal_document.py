@@ -85,7 +85,7 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {name: _cleaned(item) for name, item in value.items()}
+        return {_cleaned(name): _cleaned(item) for name, item in value.items()}
     return value
 
 

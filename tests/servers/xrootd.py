@@ -168,8 +168,9 @@ class XRootD:
         with self._one_at_a_time:
             try:
                 response = self._ask(path)
-            except TimeoutError:
-                # XRootD 5.5 leaves one answer in thousands unsent, and answers the next
+            except (TimeoutError, http.client.RemoteDisconnected):
+                # XRootD 5.5 leaves one answer in thousands unsent, and answers the
+                # next; it also closes what has idled, just when we ask
                 self._client.close()
                 response = self._ask(path)
         return response.status, {k.lower(): v for k, v in response.getheaders()}
