@@ -44,16 +44,20 @@ def look_at(directory_fd: int, name: str) -> Look:
     Raises:
         UnsafePathError: it is there and not a plain file.
     """
-    try:
-        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return ABSENT
-    if not stat.S_ISREG(now.st_mode):
-        raise UnsafePathError(f"{name!r} in the mirror is not a plain file")
-    mark = marks.decode(read_attribute(directory_fd, name) or b"")
-    if mark and (mark.size, mark.mtime_ns) != (now.st_size, now.st_mtime_ns):
-        mark = None
-    return Look(True, (now.st_dev, now.st_ino), now.st_size, now.st_mtime_ns, mark)
+    while True:
+        try:
+            now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return ABSENT
+        if not stat.S_ISREG(now.st_mode):
+            raise UnsafePathError(f"{name!r} in the mirror is not a plain file")
+        identity = (now.st_dev, now.st_ino)
+        mark = marks.decode(read_attribute(directory_fd, name) or b"")
+        if mark and (mark.size, mark.mtime_ns) != (now.st_size, now.st_mtime_ns):
+            if identity_at(directory_fd, name) != identity:
+                continue  # the mark is that of the file which replaced it
+            mark = None
+        return Look(True, identity, now.st_size, now.st_mtime_ns, mark)
 
 
 def read_attribute(directory_fd: int, name: str) -> bytes | None:

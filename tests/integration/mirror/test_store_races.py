@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dcmirror.adapters import looks
 from dcmirror.adapters.mirror_store import MirrorStore, PartBusy
 from dcmirror.core.checksums import adler32
 from dcmirror.processes.publisher import Published, Publisher
@@ -89,6 +90,25 @@ def test_processes_that_race_for_one_name_end_in_one_good_copy(root: Path) -> No
         assert "published" in {one[number] for one in outcomes}
         assert (root / f"race/{number}").read_bytes() in contents
     assert [name for name in names_below(root) if "part" in name] == []
+
+
+def test_a_look_sees_one_file_while_it_is_replaced(
+    store: MirrorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "file", b"first", 1.5e9)
+    read = looks.read_attribute
+
+    def replaced_before(directory_fd: int, name: str) -> bytes | None:
+        monkeypatch.setattr(looks, "read_attribute", read)
+        publish(store, "file", b"second", 1.6e9)
+        return read(directory_fd, name)
+
+    monkeypatch.setattr(looks, "read_attribute", replaced_before)
+
+    look = store.look("file")
+
+    assert look.mark is not None
+    assert (look.size, look.mark.size, look.mtime_ns) == (6, 6, 1_600_000_000 * 10**9)
 
 
 @pytest.mark.parametrize("sync", ["none", "group"])
