@@ -88,6 +88,14 @@ class KafkaOffsets:
                 return False
         return None
 
+    def are_older(self, partition: int, last: int, moment: float) -> bool:
+        """Whether all records up to ``last`` have times before ``moment`` (epoch s)."""
+        at = TopicPartition(self._topic, partition)
+        limit = {"timeout_ms": self._seconds * 1000}
+        times = {at: round(moment * 1000)}
+        found = self._call(self._consumer.offsets_for_times, times, **limit)[at]
+        return found is None or int(found.offset) > last
+
     def _position(self, at: TopicPartition) -> int:
         return int(
             self._call(self._consumer.position, at, timeout_ms=self._seconds * 1000)

@@ -45,6 +45,8 @@ class Story:
 
     ``whole_since``: from then on (epoch seconds) it has every outcome; None: it has
     none at all.  ``lost`` maps topic and partition to ranges and when they were missed.
+    ``reconciled_from`` is when the last reconcile of everything began; it had all that
+    was at the source at ``reconciled_until``.
     """
 
     whole_since: float | None = None
@@ -52,7 +54,8 @@ class Story:
     lost: dict[tuple[str, int], list[tuple[Range, str]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    reconciled_at: str = ""
+    reconciled_from: str = ""
+    reconciled_until: str = ""
     reached: dict[str, int] = field(default_factory=dict)
 
 
@@ -116,14 +119,20 @@ def _take_other(action: str, event: dict[str, Any], story: Story) -> None:
         kinds = ours.get("spool", {}).get("dropped_by_kind", {})
         if kinds.get("outcome"):
             story.whole_since = max(story.whole_since or 0.0, moment_of(at))
-    elif action == "reconcile-finished" and _has_cured(event):
-        story.reconciled_at = max(story.reconciled_at, at)
+    elif action == "reconcile-finished" and _has_cured(event["event"], ours):
+        began, settled = event["event"]["start"], ours["reconcile"]["settled_before"]
+        story.reconciled_from = max(story.reconciled_from, began)
+        story.reconciled_until = max(story.reconciled_until, settled)
 
 
-def _has_cured(event: dict[str, Any]) -> bool:
-    """Whether a reconcile ran to its end, and was no dry run."""
-    is_dry = " --dry-run" in event.get("message", "").partition(":")[0]
-    return "reason" not in event["event"] and not is_dry
+def _has_cured(event: dict[str, Any], ours: dict[str, Any]) -> bool:
+    """Whether a reconcile of everything ran to its end, and left what it found cured.
+
+    What could not be copied is in failed.csv, and told there.
+    """
+    run = ours.get("reconcile", {})
+    is_done = not run.get("dry_run") or event.get("outcome") == "success"
+    return bool(run.get("whole")) and "reason" not in event and is_done
 
 
 def _good_ones(outcomes: list[Outcome]) -> Iterator[GoodCopy]:

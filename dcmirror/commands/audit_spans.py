@@ -12,7 +12,7 @@ from dcmirror.adapters.catalogue_positions import Position
 from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.kafka_offsets import KafkaOffsets, LogState, asking
 from dcmirror.commands.audit_counts import SpanCounting, SpanTotals
-from dcmirror.commands.audit_reading import Story
+from dcmirror.commands.audit_reading import Story, moment_of
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.core.amounts import count_text
 from dcmirror.core.audit_findings import AuditKind, Finding
@@ -31,6 +31,8 @@ from dcmirror.settings import Kafka
 #: What reading gaps may take in all (seconds).
 _READING_SECONDS = 60.0
 _MOST_SHOWN = 5
+#: The clocks of dCache may be ahead of ours by so much (seconds).
+_CLOCK_SECONDS = 300.0
 
 _TEXTS = {
     Cause.OTHERS: "settled by another instance",
@@ -38,7 +40,7 @@ _TEXTS = {
     Cause.EXPIRED: "expired in Kafka: nobody can tell any more what they were",
     Cause.EMPTY: "no records there: compaction, or markers of transactions",
     Cause.UNREAD: "not looked at: Kafka did not answer in time",
-    Cause.RECONCILED: "lost before they were read, and reconciled since",
+    Cause.RECONCILED: "without an outcome, and everything was reconciled since",
 }
 
 
@@ -231,11 +233,21 @@ class SpanAudit:
         assert self._kafka is not None
         try:
             found = self._kafka.has_records(partition, first, last, self._deadline)
+            if found and self._are_older(partition, last):
+                return Cause.RECONCILED
         except IntakeError:
             return Cause.UNREAD
         if found is None:
             return Cause.UNREAD
         return Cause.RECORDS if found else Cause.EMPTY
+
+    def _are_older(self, partition: int, last: int) -> bool:
+        """Whether what they announce was there when everything was reconciled."""
+        assert self._kafka is not None
+        if not self._story.reconciled_until:
+            return False
+        until = moment_of(self._story.reconciled_until) - _CLOCK_SECONDS
+        return self._kafka.are_older(partition, last, until)
 
     def _is_reconciled(self, topic: str, partition: int, gap: Range) -> bool:
         times = [
@@ -243,7 +255,7 @@ class SpanAudit:
             for (first, last), at in self._story.lost[(topic, partition)]
             if first <= gap[1] and last >= gap[0]
         ]
-        return max(times, default="") < self._story.reconciled_at
+        return max(times, default="") < self._story.reconciled_from
 
     def _tell(self, place: str, cause: Cause, ranges: list[Range]) -> None:
         shown = ", ".join(range_text(each) for each in ranges[:_MOST_SHOWN])

@@ -60,6 +60,16 @@ class Work:
     names: Iterator[NamedFile | BadLine] | None
     refuse: Callable[[int, str], None]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the folder is compared, not a part or a list of it."""
+        return self.names is None and self.root == self.path_map.under(None)
+
+    @property
+    def settled_before(self) -> float:
+        """What changed later is left to its event."""
+        return self.started - self.grace
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -195,7 +205,7 @@ class Comparison:
             path_map=work.path_map,
             filter=work.filter,
             rules=self._rules,
-            settled_before=work.started - work.grace,
+            settled_before=work.settled_before,
             root_bytes=len(os.fsencode(settings.local.downloadfolder)),
             limit=work.limit,
         )
@@ -247,6 +257,9 @@ class Comparison:
             outcomes=outcomes,
             copied_bytes=self.tally.bytes_mirrored,
             impact=self._impact(),
+            is_whole=self.work.is_whole,
+            started=self.work.started,
+            settled_before=self.work.settled_before,
         )
 
     def _impact(self) -> Impact:

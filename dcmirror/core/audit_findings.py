@@ -105,7 +105,7 @@ def speaks_of_source(kind: AuditKind) -> bool:
 
 
 REMEDIES = {
-    AuditKind.GAP: "run dcmirror reconcile for the files; the gap itself stays told",
+    AuditKind.GAP: "run dcmirror reconcile: it finds the files",
     AuditKind.LOST: "run dcmirror reconcile",
     AuditKind.OVERLAP: "the catalogue was edited or damaged: restore it, or reconcile",
     AuditKind.COUNTS: "the catalogue was edited or damaged: restore it, or reconcile",

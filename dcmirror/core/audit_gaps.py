@@ -18,7 +18,7 @@ class Cause(StrEnum):
     OTHERS = "other-instance"  # its spans were given, and cover it
     ELSEWHERE = "elsewhere"  # not ours then; whose, nobody told us
     LOST = "offsets-lost"  # Kafka had dropped them before they were read
-    RECONCILED = "reconciled"  # lost, and everything was compared since
+    RECONCILED = "reconciled"  # lost or skipped, and everything was compared since
     EXPIRED = "expired"  # below the log's begin: nobody can tell any more
     EMPTY = "no-records"  # compaction, or markers of transactions
     UNREAD = "unread"  # nobody has looked whether there are records

@@ -129,7 +129,8 @@ class Summary:
 
     ``found`` and ``remaining`` count by kind, ``counts`` by COUNTS, ``outcomes`` what
     was done.  ``unlisted``: directories that could not be listed.  ``is_complete``:
-    everything that was to be compared was.
+    everything that was to be compared was.  ``is_whole``: that was all of the folder,
+    as it was at ``settled_before`` at least; it began at ``started`` (epoch seconds).
     """
 
     is_complete: bool
@@ -147,6 +148,9 @@ class Summary:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     copied_bytes: int = 0
     impact: Impact = field(default_factory=Impact)
+    is_whole: bool = False
+    started: float = 0.0
+    settled_before: float = 0.0
 
     @property
     def is_equal(self) -> bool:

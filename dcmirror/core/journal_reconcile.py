@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dcmirror.core.findings import Summary
-from dcmirror.core.journal_document import Event, EventMaker, nanoseconds
+from dcmirror.core.journal_document import Event, EventMaker, nanoseconds, time_text
 
 
 class ReconcileEvents(EventMaker):
@@ -31,7 +31,11 @@ class ReconcileEvents(EventMaker):
             "dcmirror.reconcile.failed": summary.outcomes.get("failed", 0),
             "dcmirror.reconcile.unlisted": summary.unlisted,
             "dcmirror.reconcile.requests": summary.impact.requests,
+            "dcmirror.reconcile.dry_run": summary.is_dry,
+            "dcmirror.reconcile.whole": summary.is_whole,
+            "dcmirror.reconcile.settled_before": time_text(summary.settled_before),
             "event.reason": reason or None,
+            "event.start": time_text(summary.started),
             "event.outcome": "success" if summary.is_equal else "failure",
             "event.duration": nanoseconds(summary.impact.seconds),
         }

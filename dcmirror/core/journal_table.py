@@ -147,6 +147,15 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.cleanup.parts": ("long", "Left-over parts removed from the mirror."),
     "dcmirror.cleanup.directories": ("long", "Empty source directories removed."),
     "dcmirror.cleanup.requests": ("long", "Requests to the door."),
+    "dcmirror.reconcile.whole": (
+        "boolean",
+        "Whether all of [dcache] folder was compared, not a part or a list.",
+    ),
+    "dcmirror.reconcile.dry_run": ("boolean", "Whether nothing was to be copied."),
+    "dcmirror.reconcile.settled_before": (
+        "date",
+        "What changed at the source later was left to its event.",
+    ),
     "dcmirror.reconcile.directories": ("long", "Directories of the source compared."),
     "dcmirror.reconcile.files": ("long", "Files of the source compared."),
     "dcmirror.reconcile.bytes": ("long", "Their bytes."),
@@ -404,7 +413,7 @@ ACTIONS: dict[str, Action] = {
     "reconcile-finished": _daemon(
         "Source and mirror were compared, or (event.reason) not to the end.",
         _below("dcmirror.reconcile.")
-        | _group("event.", "reason", "outcome", "duration"),
+        | _group("event.", "reason", "outcome", "start", "duration"),
         value=Value.OUTCOME,
         type="end",
     ),

@@ -84,6 +84,7 @@ def test_what_is_missing_is_copied_and_then_both_sides_are_equal(
     assert done.returncode == 0, done.stderr
     assert [each["copied"] for each in finished] == [3]
     assert [each["found"]["missing"] for each in finished] == [3]
+    assert [(each["whole"], each["dry_run"]) for each in finished] == [(True, False)]
     assert deployment.files() == {"a", "sub/b", "sub/deep/c"}
     assert set(deployment.copies()) == deployment.files()
     assert found(deployment, status=0)["equal"] is True

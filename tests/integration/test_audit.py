@@ -34,7 +34,9 @@ from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import AuditReport, Form
 from dcmirror.commands.audit_source import DoorLooks, SourceAudit
 from dcmirror.core.audit_findings import AuditKind
+from dcmirror.core.findings import Summary
 from dcmirror.core.jobs import CopyRecord, JobKind
+from dcmirror.core.journal_document import render
 from dcmirror.core.ledger import Span
 from dcmirror.core.paths import PathMap
 from dcmirror.core.report_figures import Sources
@@ -410,15 +412,31 @@ def test_lost_offsets_are_told_until_a_reconcile_has_run(books, run) -> None:
     books.add_segment([json.dumps(lost, separators=(",", ":"))])
     assert run().found == [("offsets-lost", "billing[0]")]
 
-    fields = {"event.outcome": "success"}
-    done = books._events.make(
-        "reconcile-finished", books.began + 950, "reconcile: all equal", fields
+    began = books.began + 950
+    books.add_segment(
+        [
+            reconciled(books, began, is_whole=False),
+            reconciled(books, began, is_dry=True, remaining={"missing": 1}),
+            reconciled(books, began - 150),
+            reconciled(books, began, reason="the limit is reached"),
+        ]
     )
-    books.add_segment([json.dumps(done, separators=(",", ":"))])
+    assert run().found == [("offsets-lost", "billing[0]")]
+
+    books.add_segment([reconciled(books, began)])
 
     cured = run()
     assert cured.found == []
     assert "14-29" in cured.notes["reconciled"]
+
+
+def reconciled(books: Books, started: float, reason: str = "", **over: Any) -> str:
+    """The line of a reconcile of everything that was equal in the end."""
+    known = {"is_complete": True, "is_dry": False, "is_whole": True}
+    summary = Summary(
+        **{**known, "started": started, "settled_before": started, **over}
+    )
+    return render(books._events.reconcile_finished(started + 40, summary, reason))
 
 
 def test_the_oldest_first_and_then_the_next(books, run) -> None:

@@ -15,8 +15,11 @@ from confluent_kafka import Producer
 from dcmirror import config
 from dcmirror.adapters.catalogue import Catalogue, Position, SettleBatch
 from dcmirror.adapters.kafka_offsets import asking
+from dcmirror.adapters.segments import seal, segment_name
 from dcmirror.commands.audit import AuditOptions, audit
 from dcmirror.commands.audit_report import Form
+from dcmirror.core.findings import Summary
+from dcmirror.core.journal_events import JournalEvents, Writer, render
 from dcmirror.core.ledger import Span
 from dcmirror.errors import IntakeError
 from helpers import wait_until
@@ -90,6 +93,22 @@ class Group:
             # the broker answers a commit before the marker is in the log
             wait_until(self._ends_at(end))
 
+    def reconcile(self, settled_before: float) -> None:
+        """The journal of a reconcile that compared everything there was then."""
+        events = JournalEvents(Writer("dtn1", 1, "dcmirror reconcile", "1.0", "x"))
+        summary = Summary(
+            is_complete=True,
+            is_dry=False,
+            is_whole=True,
+            started=settled_before,
+            settled_before=settled_before,
+        )
+        event = events.reconcile_finished(settled_before + 9, summary, "")
+        path = self.config.parent / "state" / "journal"
+        path.mkdir(exist_ok=True)
+        name = segment_name("20260101T000000Z-00000000000000aa", 1)
+        (path / name).write_bytes(seal(render(event)))
+
     def _ends_at(self, offset: int) -> Callable[[], bool]:
         return lambda: self.kafka.end_offsets(self.topic)[0] == offset
 
@@ -136,6 +155,22 @@ def test_records_without_an_outcome_are_a_gap(group, run) -> None:
     assert status == 22
     assert len(details) == 1
     assert "offsets 5-7 have records" in details[0]
+
+
+@pytest.mark.parametrize(("after", "is_cured"), [(-60.0, False), (3600.0, True)])
+def test_a_gap_is_told_until_everything_was_reconciled(
+    group, run, after: float, is_cured: bool
+) -> None:
+    group.kafka.produce(group.topic, [b"x"] * 20)
+    group.settle((0, 4), (8, 19))
+    group.commit(20)
+    assert run()[0] == 22
+    group.reconcile(time.time() + after)
+
+    status, details, notes = run()
+
+    assert (status, len(details)) == ((0, 0) if is_cured else (22, 1))
+    assert ("5-7" in notes.get("reconciled", "")) is is_cured
 
 
 def test_only_what_lies_below_the_committed_offset_is_judged(group, run) -> None:
