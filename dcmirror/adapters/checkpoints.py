@@ -47,13 +47,14 @@ class Checkpoint:
 
 
 def load(path: Path) -> Checkpoint:
-    """The slowest of the sinks in use, with the first one's counts; else an empty one.
+    """The slowest of the sinks in use, with the first one's counts.
 
-    An unreadable file costs a second shipping, no line.
+    Empty as long as one of them has none: it has shipped nothing.  An unreadable file
+    costs a second shipping, no line.
     """
     sinks, in_use = _read(path)
     chosen = [sinks[name] for name in in_use if name in sinks]
-    if not chosen:
+    if not chosen or len(chosen) < len(in_use):
         return Checkpoint()
     slowest = chosen[0]
     slowest.writers = slowest_positions([sink.writers for sink in chosen])

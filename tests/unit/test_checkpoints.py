@@ -1,0 +1,43 @@
+"""How far the journal was shipped, when there are several places to ship to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dcmirror.adapters import checkpoints
+from dcmirror.adapters.checkpoints import Checkpoint, Position
+
+BEGUN = Checkpoint(writers={"w": Position(3, 40, 2)}, shipped=90)
+AHEAD = Checkpoint(writers={"w": Position(7), "v": Position(1)}, shipped=200)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoint.json"
+
+
+def test_the_slowest_place_counts(path: Path) -> None:
+    checkpoints.save_all(path, {"elastic": BEGUN, "file": AHEAD}, ("elastic", "file"))
+
+    assert checkpoints.load(path) == BEGUN
+
+
+def test_nothing_is_shipped_as_long_as_one_place_has_not_begun(path: Path) -> None:
+    checkpoints.save_all(path, {"file": AHEAD}, ("elastic", "file"))
+
+    assert checkpoints.load(path) == Checkpoint()
+
+
+def test_a_place_that_is_no_longer_in_use_holds_nothing_back(path: Path) -> None:
+    checkpoints.save_all(path, {"elastic": BEGUN, "file": AHEAD}, ("file",))
+
+    assert checkpoints.load(path) == AHEAD
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 1}', "[]", "null"])
+def test_what_cannot_be_read_is_nothing(path: Path, text: str) -> None:
+    path.write_text(text)
+
+    assert checkpoints.load(path) == Checkpoint()
