@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,15 +84,15 @@ class ListFeed:
         self.taken = Taken()
         self._path_map = PathMap(order.url, "/", order.files.folder)
         self._order = order
-        self._jobs = deque(self._make_jobs())
-        self._open = order.count
+        self._jobs = self._make_jobs()  # one by one: a list would count as ours
+        self._left = self._open = order.count
         self._is_started = False
         self._began = self._last = self._cpu = 0.0
 
-    def _make_jobs(self) -> list[Job]:
+    def _make_jobs(self) -> Iterator[Job]:
         folder, size = self._order.files.folder, self._order.size
-        return [
-            Job(
+        for number, relative in enumerate(self._order.files.relatives()):
+            yield Job(
                 task=str(uuid.uuid4()),
                 kind=JobKind.TRIGGER,
                 path=f"{folder}/{relative}",
@@ -101,8 +101,6 @@ class ListFeed:
                 size=size,
                 pnfsid=f"{number:036X}",
             )
-            for number, relative in enumerate(self._order.files.relatives())
-        ]
 
     def _pids(self) -> list[int]:
         assert self.room is not None
@@ -117,10 +115,11 @@ class ListFeed:
             self._is_started = True
             self._cpu = cpu_seconds(self._pids())
             self._began = time.monotonic()
-        for _ in range(min(_AT_ONCE, len(self._jobs))):
+        for _ in range(min(_AT_ONCE, self._left)):
             if self.room.engine.is_full:
                 return
-            self.room.engine.offer(self._jobs.popleft())
+            self._left -= 1
+            self.room.engine.offer(next(self._jobs))
 
     def settled(self, settlements: list[Settlement]) -> None:
         self._open -= len(settlements)
@@ -145,7 +144,7 @@ class ListFeed:
 
     def next_due(self) -> float | None:
         assert self.room is not None
-        has_more = self._jobs and self._is_started and not self.room.engine.is_full
+        has_more = self._left and self._is_started and not self.room.engine.is_full
         return 0.0 if has_more else None
 
     def trouble(self, now: float) -> DcmirrorError | None:
@@ -156,7 +155,7 @@ class ListFeed:
         return self._open == 0
 
     def stop_intake(self) -> None:
-        self._jobs.clear()
+        self._left = 0
 
     def close(self) -> None: ...
 
