@@ -6,6 +6,7 @@ import os
 import random
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -165,7 +166,9 @@ class XRootDSource:
         root = self._door.data / self._folder
         found = {}
         for path in root.rglob("*"):
-            if path.is_file():
+            if not path.is_file():
+                continue
+            with suppress(FileNotFoundError):  # deleted meanwhile
                 data = path.read_bytes()
                 name = str(path.relative_to(root))
                 found[name] = Held(len(data), zlib.adler32(data), None)

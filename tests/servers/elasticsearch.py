@@ -150,7 +150,7 @@ class Elasticsearch:
         """How many documents there are, after a refresh; 0 if there is no index."""
         self.refresh(index)
         body = {"query": query} if query else None
-        status, answer = self.ask("POST", f"{_pattern(index)}/_count", body)
+        status, answer = self._read(f"{_pattern(index)}/_count", body)
         if status == 404:
             return 0
         if status >= 400:
@@ -160,13 +160,17 @@ class Elasticsearch:
     def search(self, index: str, **body: Any) -> Any:
         """A search after a refresh; keywords are members of its body."""
         self.refresh(index)
-        return self.request("POST", f"{_pattern(index)}/_search", body)
+        path = f"{_pattern(index)}/_search"
+        status, answer = self._read(path, body)
+        if status >= 400:
+            raise Refused(path, status, answer)
+        return answer
 
     def documents(self, index: str, **body: Any) -> Iterator[dict[str, Any]]:
         """All hits: ``_id``, ``_index``, ``_source``; in no order."""
         self.refresh(index)
         path = f"{_pattern(index)}/_search?scroll=1m"
-        status, page = self.ask("POST", path, {"size": 2000, "sort": ["_doc"], **body})
+        status, page = self._read(path, {"size": 2000, "sort": ["_doc"], **body})
         if status == 404:
             return
         if status >= 400:
@@ -176,6 +180,19 @@ class Elasticsearch:
             again = {"scroll": "1m", "scroll_id": page["_scroll_id"]}
             page = self.request("POST", "_search/scroll", again)
         self.ask("DELETE", "_search/scroll", {"scroll_id": page["_scroll_id"]})
+
+    def _read(self, path: str, body: Any) -> tuple[int, Any]:
+        """Ask again while the shards of an index that was just made are not there."""
+        last: tuple[int, Any] = (0, None)
+
+        def is_there() -> bool:
+            nonlocal last
+            last = self.ask("POST", path, body)
+            return last[0] != 503
+
+        with suppress(AssertionError):
+            wait_until(is_there, 20)
+        return last
 
     def is_ready(self) -> bool:
         """Whether it answers and has all primary shards."""
