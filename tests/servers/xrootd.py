@@ -6,6 +6,7 @@ namespace of its own.
 
 from __future__ import annotations
 
+import http
 import http.client
 import os
 import shutil
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 USER = "xrootd"
 PORT = 2443
+_HEAD_TRIES = 3
 READY = f":{PORT} initialization completed."
 CONFIG = """\
 all.role server
@@ -166,12 +169,15 @@ class XRootD:
     def head(self, path: str) -> tuple[int, dict[str, str]]:
         """Status and headers of a HEAD that asks for the digest, as the test user."""
         with self._one_at_a_time:
-            try:
-                response = self._ask(path)
-            except (TimeoutError, http.client.RemoteDisconnected):
-                # XRootD 5.5 leaves one answer in thousands unsent, and answers the
-                # next; it also closes what has idled, just when we ask
+            for _ in range(_HEAD_TRIES):
+                # XRootD 5.5 leaves one answer in thousands unsent, or calls the request
+                # malformed, and answers the next; it also closes what has idled.
+                with suppress(TimeoutError, http.client.RemoteDisconnected):
+                    response = self._ask(path)
+                    if response.status != http.HTTPStatus.BAD_REQUEST:
+                        break
                 self._client.close()
+            else:
                 response = self._ask(path)
         return response.status, {k.lower(): v for k, v in response.getheaders()}
 
