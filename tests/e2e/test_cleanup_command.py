@@ -152,13 +152,19 @@ def test_term_ends_it_after_the_deletions_in_hand(
     only_what_was_proved_is_gone(site, source)
 
 
+def stalled_cleanup(site: Deployment, source: FakeDCache, seconds: float) -> Running:
+    """It waits for the answer to its first DELETE."""
+    copies(site, source, 20)
+    source.faults.add("stall", "*", seconds=seconds, methods="DELETE")
+    running = Running(site, "cleanup")
+    wait_until(lambda: source.requests.of("DELETE"), 30)
+    return running
+
+
 def test_a_second_cleanup_is_told_who_runs(
     site: Deployment, source: FakeDCache
 ) -> None:
-    copies(site, source, 20)
-    source.faults.add("stall", "*", seconds=1.0, methods="DELETE")
-    running = Running(site, "cleanup")
-    wait_until(lambda: source.requests.of("DELETE"), 30)
+    running = stalled_cleanup(site, source, 1.0)
     second = site.run("cleanup")
 
     assert second.returncode == 10
@@ -238,10 +244,7 @@ def test_it_runs_beside_a_watch_which_mirrors_what_is_written_anew(
 def test_a_second_term_leaves_at_once_and_the_next_run_finds_out(
     site: Deployment, source: FakeDCache
 ) -> None:
-    copies(site, source, 20)
-    source.faults.add("stall", "*", seconds=60.0, methods="DELETE")
-    running = Running(site, "cleanup")
-    wait_until(lambda: source.requests.of("DELETE"), 30)
+    running = stalled_cleanup(site, source, 60.0)
     wait_until(partial(has_ended_by_term, running), 20)
     # the last TERM may have come when it was leaving already
     assert running.process.poll() in (128 + signal.SIGTERM, -signal.SIGTERM)

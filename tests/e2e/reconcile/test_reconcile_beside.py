@@ -6,38 +6,29 @@ import json
 import signal
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import pytest
 from deployment import Deployment, Running
 
 from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 from helpers import wait_until
 
 if TYPE_CHECKING:
     from servers.kafka import Kafka
 
 RAW = "/pnfs/example.org/data/exp/raw"
-NOBODY = "127.0.0.1:9"
 OLD = ("--grace", "0s")
 
 
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
-
-
-@pytest.fixture
-def deployment(deploy: Callable[..., Deployment], source: FakeDCache) -> Deployment:
-    """A dcmirror of it."""
-    made = deploy(NOBODY, source.door_url, reconcile={"requests_per_second": 200.0})
-    made.state.mkdir()
-    return made
+def hanging_dry_run(deployment: Deployment, source: FakeDCache) -> Running:
+    """It has asked the door, which does not answer."""
+    source.upload(f"{RAW}/a", size=1, seed=1)
+    source.faults.add("stall", "*", methods=["PROPFIND"], seconds=60.0)
+    running = Running(deployment, "reconcile", "--dry-run", *OLD)
+    wait_until(lambda: len(source.requests.of("PROPFIND")) > 0, 30, what="a request")
+    return running
 
 
 def count(deployment: Deployment) -> int:
@@ -96,10 +87,7 @@ def test_term_ends_it_in_time_and_what_is_under_way_is_finished(
 def test_int_ends_a_dry_run_at_once_while_the_door_hangs(
     deployment: Deployment, source: FakeDCache
 ) -> None:
-    source.upload(f"{RAW}/a", size=1, seed=1)
-    source.faults.add("stall", "*", methods=["PROPFIND"], seconds=60.0)
-    running = Running(deployment, "reconcile", "--dry-run", *OLD)
-    wait_until(lambda: len(source.requests.of("PROPFIND")) > 0, 30, what="a request")
+    running = hanging_dry_run(deployment, source)
     running.signal(signal.SIGINT)
 
     assert running.process.wait(10) == 128 + signal.SIGINT
@@ -109,10 +97,7 @@ def test_int_ends_a_dry_run_at_once_while_the_door_hangs(
 def test_two_at_a_time_are_refused_and_the_holder_is_named(
     deployment: Deployment, source: FakeDCache
 ) -> None:
-    source.upload(f"{RAW}/a", size=1, seed=1)
-    source.faults.add("stall", "*", methods=["PROPFIND"], seconds=60.0)
-    running = Running(deployment, "reconcile", "--dry-run", *OLD)
-    wait_until(lambda: len(source.requests.of("PROPFIND")) > 0, 30, what="a request")
+    running = hanging_dry_run(deployment, source)
     second = deployment.run("reconcile", *OLD)
     running.kill()
 

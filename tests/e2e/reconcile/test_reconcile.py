@@ -6,33 +6,14 @@ import csv
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
 from deployment import Deployment
 
 from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 
 RAW = "/pnfs/example.org/data/exp/raw"
-NOBODY = "127.0.0.1:9"  # reconcile asks no broker
 OLD = ("--grace", "0s")
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
-
-
-@pytest.fixture
-def deployment(deploy: Callable[..., Deployment], source: FakeDCache) -> Deployment:
-    """A dcmirror of it."""
-    made = deploy(NOBODY, source.door_url, reconcile={"requests_per_second": 200.0})
-    made.state.mkdir()
-    return made
 
 
 def found(deployment: Deployment, *args: str, status: int = 24) -> dict[str, Any]:
