@@ -131,8 +131,9 @@ def _has_cured(event: dict[str, Any], ours: dict[str, Any]) -> bool:
     What could not be copied is in failed.csv, and told there.
     """
     run = ours.get("reconcile", {})
+    saw_all = run.get("whole") and not run.get("unlisted") and "reason" not in event
     is_done = not run.get("dry_run") or event.get("outcome") == "success"
-    return bool(run.get("whole")) and "reason" not in event and is_done
+    return bool(saw_all) and is_done
 
 
 def _good_ones(outcomes: list[Outcome]) -> Iterator[GoodCopy]:

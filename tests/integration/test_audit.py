@@ -416,6 +416,7 @@ def test_lost_offsets_are_told_until_a_reconcile_has_run(books, run) -> None:
     books.add_segment(
         [
             reconciled(books, began, is_whole=False),
+            reconciled(books, began, unlisted=1),
             reconciled(books, began, is_dry=True, remaining={"missing": 1}),
             reconciled(books, began - 150),
             reconciled(books, began, reason="the limit is reached"),
