@@ -14,7 +14,7 @@ from pathlib import Path
 from dcmirror.adapters.sqlite_files import transaction
 from dcmirror.errors import BooksError
 
-_VERSION = 1
+_VERSION = 2
 # Of a directory being listed, the ones in it wait apart (FOUND) until it is at its end:
 # a listing that breaks off is made again and must not leave them twice.
 _WAITING, _OUT, _LISTED, _FOUND, _DONE_EARLY = range(5)
@@ -26,7 +26,7 @@ CREATE TABLE directories (
     found_in INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX directories_by_state ON directories (state, found_in);
-CREATE TABLE walk (root TEXT NOT NULL, directories INTEGER, files INTEGER);
+CREATE TABLE walk (root TEXT NOT NULL);
 """
 _FILES = ("", "-journal", "-wal", "-shm")
 
@@ -49,9 +49,6 @@ class Frontier:
         self._path = path
         self._lock = threading.Lock()
         self._database, self.is_resumed = _open(path, root)
-        with self._changing() as database:
-            counts = database.execute("SELECT directories, files FROM walk").fetchone()
-        self.directories, self.files = (int(count) for count in counts)
 
     def take(self) -> tuple[int, str] | None:
         """Number and path of a directory to list; None if none waits now."""
@@ -79,25 +76,15 @@ class Frontier:
         with self._changing() as database:
             _insert(database, paths, _FOUND, number)
 
-    def listed(self, number: int, files: int) -> None:
+    def listed(self, number: int) -> None:
         """The listing is whole; the directories in it may be taken."""
         with self._changing() as database:
-            database.execute(
-                "UPDATE directories SET state = ?, found_in = 0 "
-                "WHERE state = ? AND found_in = ?",
-                (_WAITING, _FOUND, number),
-            )
+            _open_up(database, number)
             database.execute(
                 "DELETE FROM directories WHERE id = ? AND state = ?",
                 (number, _DONE_EARLY),
             )
             _set_state(database, number, _LISTED)
-            database.execute(
-                "UPDATE walk SET directories = directories + 1, files = files + ?",
-                (files,),
-            )
-            self.directories += 1
-            self.files += files
 
     def done(self, path: str) -> None:
         """Whoever asked for the listing needs it no more."""
@@ -173,13 +160,14 @@ def _resume(database: sqlite3.Connection, root: str) -> bool:
     row = database.execute("SELECT root FROM walk").fetchone()
     has_more = database.execute("SELECT EXISTS(SELECT 1 FROM directories)")
     if row is not None and row[0] == root and has_more.fetchone()[0]:
+        _finish_done_early(database)
         database.execute("DELETE FROM directories WHERE state = ?", (_FOUND,))
         _forget_below_listed(database)
         database.execute("UPDATE directories SET state = ?", (_WAITING,))
         return True
     database.execute("DELETE FROM walk")
     database.execute("DELETE FROM directories")
-    database.execute("INSERT INTO walk VALUES (?, 0, 0)", (root,))
+    database.execute("INSERT INTO walk VALUES (?)", (root,))
     _insert(database, [root], _WAITING, 0)
     return False
 
@@ -197,6 +185,23 @@ def _insert(
         "INSERT OR IGNORE INTO directories (path, state, found_in) VALUES (?, ?, ?)",
         ((path, state, number) for path in paths),
     )
+
+
+def _open_up(database: sqlite3.Connection, number: int) -> None:
+    """The directories in this one may be taken."""
+    database.execute(
+        "UPDATE directories SET state = ?, found_in = 0 "
+        "WHERE state = ? AND found_in = ?",
+        (_WAITING, _FOUND, number),
+    )
+
+
+def _finish_done_early(database: sqlite3.Connection) -> None:
+    """Only the word that it was listed is missing: all that is in it was found."""
+    done = "SELECT id FROM directories WHERE state = ?"
+    for (number,) in database.execute(done, (_DONE_EARLY,)).fetchall():
+        _open_up(database, number)
+    database.execute("DELETE FROM directories WHERE state = ?", (_DONE_EARLY,))
 
 
 def _forget_below_listed(database: sqlite3.Connection) -> None:

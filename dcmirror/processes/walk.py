@@ -94,16 +94,6 @@ class Walk:
         return self._frontier.is_resumed
 
     @property
-    def directories(self) -> int:
-        """How many were listed, by the walks before an interruption too."""
-        return self._frontier.directories
-
-    @property
-    def files(self) -> int:
-        """How many files were in them."""
-        return self._frontier.files
-
-    @property
     def requests(self) -> int:
         """How many requests this walk took."""
         return sum(client.requests for client in self._clients)
@@ -203,33 +193,31 @@ class Walk:
             return
         except DoorError as error:
             self._judge(error, path)
-            self._put(self._page_of(error, path))
             self._frontier.begin(number)
-            self._frontier.listed(number, 0)
+            self._put(self._page_of(error, path))
+            self._frontier.listed(number)
 
     def _list_once(self, client: DoorClient, number: int, path: str) -> None:
         self._frontier.begin(number)
         page: list[Entry] = []
-        files, is_first = 0, True
+        is_first = True
         for entry in client.list(path):
             page.append(entry)
             if len(page) == PAGE:
-                files += self._hand_over(number, path, page, is_first, False)
+                self._hand_over(number, path, page, is_first, False)
                 page, is_first = [], False
-        files += self._hand_over(number, path, page, is_first, True)
-        self._frontier.listed(number, files)
+        self._hand_over(number, path, page, is_first, True)
+        self._frontier.listed(number)
 
     def _hand_over(
         self, number: int, path: str, page: list[Entry], is_first: bool, is_last: bool
-    ) -> int:
-        """Pass a page on; how many files are in it."""
-        below = [entry.path for entry in page if entry.is_directory]
+    ) -> None:
+        """Pass a page on, once what is in it is written down."""
         self._frontier.found(
             number,
             (entry.path for entry in page if entry.is_directory and not entry.trouble),
         )
         self._put(Listed(path, tuple(page), is_last, is_first=is_first))
-        return len(page) - len(below)
 
     def _put(self, page: Listed) -> None:
         while not self._must_end():

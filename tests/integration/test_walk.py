@@ -18,6 +18,7 @@ import pytest
 
 import walk_tree
 from dcmirror.adapters.door_client import DoorClient, DoorOptions
+from dcmirror.adapters.frontier import Frontier
 from dcmirror.adapters.pace import Pace
 from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.failures import FailureClass
@@ -109,7 +110,6 @@ def test_every_directory_comes_once_with_all_its_files(
 
     assert sorted(walked.directories) == sorted(tree.directories)
     assert sorted(walked.files) == all_files(tree)
-    assert (walked.walk.directories, walked.walk.files) == (85, 255)
     assert walked.walk.requests == 85
     assert tree.closed == parallel
     assert list(tmp_path.iterdir()) == []
@@ -183,7 +183,6 @@ def test_a_listing_that_breaks_off_is_begun_again() -> None:
     started = max(n for n, page in enumerate(pages) if page.is_first)
     whole = [found.path for page in pages[started:] for found in page.entries]
     assert whole == [found.path for found in tree.directories[f"{ROOT}/d1"]]
-    assert walked.walk.files == len(all_files(tree))
 
 
 def test_directories_of_a_listing_that_broke_off_come_once() -> None:
@@ -252,7 +251,6 @@ def test_a_name_in_trouble_is_shown_and_not_entered() -> None:
 
     assert walked.directories == [ROOT]
     assert broken in walked.pages[0].entries
-    assert walked.walk.files == 1
 
 
 def test_a_tree_without_a_bottom_is_left_at_last() -> None:
@@ -373,7 +371,6 @@ def test_a_walk_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 
     assert set(first.directories) | set(second.directories) == set(tree.directories)
     assert len(second.directories) <= len(tree.directories) - 39
-    assert second.walk.directories >= len(tree.directories)
 
 
 def test_a_finished_walk_leaves_nothing_and_the_next_one_begins(
@@ -456,6 +453,29 @@ def test_a_walk_survives_its_killing(tmp_path: Path, after: int) -> None:
     assert len(set(tree.directories) - set(acknowledged) - set(walked.directories)) <= 1
 
 
+def test_a_kill_between_the_last_page_and_its_note_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    """The reader may be done with a directory before its lister has said so."""
+    journal, below = tmp_path / "walk.db", [f"{ROOT}/d0", f"{ROOT}/d1"]
+    killed = Frontier(journal, ROOT)
+    taken = killed.take()
+    assert taken is not None
+    killed.begin(taken[0])
+    killed.found(taken[0], below)
+    killed.done(ROOT)
+    resumed = Frontier(journal, ROOT)
+
+    assert resumed.is_resumed
+    assert [resumed.take(), resumed.take(), resumed.take()] == [
+        (3, below[1]),
+        (2, below[0]),
+        None,
+    ]
+    for frontier in (killed, resumed):
+        frontier.close()
+
+
 def test_a_wide_tree_needs_no_memory(tmp_path: Path) -> None:
     """30,000 names of directories would be 5 MB, and their entries 10."""
     wide = [f"{ROOT}/directory-{n:06d}" for n in range(30_000)]
@@ -496,7 +516,7 @@ def test_a_walk_over_a_door_finds_what_is_there(
         found = [file.path for page in walk for file in page.entries]
 
     assert paths <= set(found)
-    assert (walk.files, walk.directories, walk.requests) == (120, 25, 25)
+    assert walk.requests == 25
 
 
 def test_a_vanishing_tree_behind_a_door_is_no_trouble(make: Make, pki: Pki) -> None:
