@@ -44,6 +44,7 @@ class ListSettler:
 
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
+        self.acknowledged: dict[int, int] = {}
 
     def add(self, settlement: Settlement) -> None:
         self.settled.append(settlement)

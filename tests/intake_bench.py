@@ -20,6 +20,7 @@ from kafka.structs import (
 
 from dcmirror.adapters.kafka_source import KafkaSource
 from dcmirror.core.epochs import Epochs
+from dcmirror.core.records import Batch, Notice
 from dcmirror.processes.intake_outlet import Outlet, Troubles, Wishes
 from dcmirror.processes.intake_reader import Reader, Rebalancing
 from dcmirror.processes.intake_timing import Timing
@@ -188,6 +189,22 @@ class _Hashable:
     name: str
 
 
+class TellingOutlet(Outlet):
+    """Remembers what it was told, in that order."""
+
+    def __init__(self, wake_fd: int) -> None:
+        super().__init__(wake_fd)
+        self.told: list[Notice] = []
+
+    def notify(self, notice: Notice) -> None:
+        self.told.append(notice)
+        super().notify(notice)
+
+    def hand_over(self, batch: Batch) -> None:
+        self.told += batch.notices
+        super().hand_over(batch)
+
+
 class Bench:
     """One reader, with everything around it in reach."""
 
@@ -195,7 +212,7 @@ class Bench:
         self.now = 1000.0
         self.consumer = FakeConsumer()
         self.fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self.outlet = Outlet(self.fd)
+        self.outlet = TellingOutlet(self.fd)
         self.wishes = Wishes()
         self.epochs = Epochs(1)
         self.rebalancing = Rebalancing(self.epochs, self.outlet, self.wishes)
@@ -230,14 +247,14 @@ class Bench:
         self.turn()
 
     def notices(self, kind: type | None = None) -> list[Any]:
-        return [n for n in self.outlet.notices if kind is None or isinstance(n, kind)]
+        return [n for n in self.outlet.told if kind is None or isinstance(n, kind)]
 
     def batches(self) -> list[list[tuple[int, int, int]]]:
         """(partition, offset, epoch) of each record, batch by batch."""
         found = []
         while (batch := self.outlet.take()[1]) is not None:
             found.append([(r.partition, r.offset, r.epoch) for r in batch.records])
-        return found
+        return [records for records in found if records]
 
     def close(self) -> None:
         self.outlet.close()

@@ -49,6 +49,11 @@ class Epochs:
             number for number in partitions if self._held.pop(number, None) is not None
         )
 
+    @property
+    def newest(self) -> int:
+        """The highest epoch that was ever begun."""
+        return self._next - 1
+
     def all(self) -> tuple[int, ...]:
         """Every partition that is ours."""
         return tuple(self._held)

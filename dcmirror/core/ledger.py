@@ -216,11 +216,12 @@ class Ledgers:
         ledger = self._by_partition.get(partition)
         return ledger if ledger is not None and ledger.epoch == epoch else None
 
-    def skip_to(self, partition: int, offset: int) -> None:
-        """The log of the partition begins at ``offset`` now."""
-        ledger = self._by_partition.get(partition)
+    def skip_to(self, partition: int, epoch: int, offset: int) -> bool:
+        """The log of the partition begins at ``offset`` now; False: not ours now."""
+        ledger = self.get(partition, epoch)
         if ledger is not None:
             ledger.skip_to(offset)
+        return ledger is not None
 
     def committables(self) -> dict[tuple[int, int], int]:
         """(partition, epoch) → what may be committed there."""

@@ -20,14 +20,18 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one poll returned, in order within each partition."""
+    """What one poll returned, in order within each partition.
+
+    ``notices`` come before its records and after those of every earlier batch.
+    """
 
     records: tuple[Record, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """A partition is ours from ``start`` on; told before the epoch's first batch.
+    """A partition is ours from ``start`` on; told in order with the batches.
 
     ``committed`` is the broker's committed offset, None where there was none or where
     the log is another one than before, so that no span of the books may be honoured.
@@ -43,10 +47,15 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """The partitions are no longer ours; ``lost``: nothing could be committed."""
+    """The partitions are no longer ours; ``lost``: nothing could be committed.
+
+    It overtakes batches, and what is told in order with them: whatever of these
+    partitions has an epoch up to ``epoch`` is over, even what arrives later.
+    """
 
     partitions: tuple[int, ...]
     lost: bool
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,14 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class OffsetsLost:
-    """``wanted`` is no longer (or not yet) in the log; reading goes on at ``first``."""
+    """``wanted`` is no longer (or not yet) in the log; reading goes on at ``first``.
+
+    Told in order with the batches: the records before ``wanted`` were read, and the
+    log has them no more.
+    """
 
     partition: int
+    epoch: int
     wanted: int
     first: int
 

@@ -80,7 +80,8 @@ class Intake(threading.Thread):
     def take(self) -> tuple[list[Notice], Batch | None]:
         """Notices, then the batch that comes after them; None: no more batches.
 
-        The batch is taken first, so that a notice that precedes it is never missed.
+        The batch is taken first, so that a notice that precedes it is never missed; a
+        batch without records brings notices alone.
         """
         return self._outlet.take()
 

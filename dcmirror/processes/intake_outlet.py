@@ -29,7 +29,9 @@ class Wishes:
 class Outlet:
     """A bounded queue of batches, an unbounded one of notices, and a bell.
 
-    Batches that find no room stay in hand, in order.
+    Batches that find no room stay in hand, in order.  A notice overtakes them, unless
+    it says where a partition begins or goes on: that is true only behind the records
+    read before, and would make the ledger take them for seen.
     """
 
     def __init__(self, wake_fd: int, room: int = 4) -> None:
@@ -45,20 +47,24 @@ class Outlet:
         return bool(self._in_hand)
 
     def take(self) -> tuple[list[Notice], Batch | None]:
-        """The loop's end: a batch and every notice that may precede it."""
+        """The loop's end: a batch and every notice that precedes it."""
         try:
             batch = self.batches.get_nowait()
         except queue.Empty:
             batch = None
-        return [self.notices.popleft() for _ in range(len(self.notices))], batch
+        notices = [self.notices.popleft() for _ in range(len(self.notices))]
+        return notices + list(batch.notices if batch else ()), batch
 
     def notify(self, notice: Notice) -> None:
-        """Never blocks."""
+        """Tell it now, before every batch that was not taken yet; never blocks."""
         self.notices.append(notice)
         self._ring()
 
     def hand_over(self, batch: Batch) -> None:
-        """Put the batch behind those in hand, and on the queue if there is room."""
+        """Put the batch behind those in hand, and on the queue if there is room.
+
+        Its notices keep their place too.
+        """
         self._in_hand.append(batch)
         self.flush(0)
 

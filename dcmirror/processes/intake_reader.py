@@ -55,7 +55,7 @@ class Rebalancing:
             self._outlet.notify(Acknowledged(dict(committed)))
         ended = self._epochs.end(partitions)
         if ended:
-            self._outlet.notify(Revoked(ended, lost))
+            self._outlet.notify(Revoked(ended, lost, self._epochs.newest))
 
 
 class Reader:
@@ -98,8 +98,8 @@ class Reader:
         self._make_room()
         self._source.pause_only(self._unwanted())
         records = self._epochs.tag(self._poll())
-        if records and not self._wishes.is_draining:
-            self._outlet.hand_over(Batch(records))
+        if records:
+            self._hand_over(Batch(records))
         self._go_on_behind_gaps()
         self._open_new()
         self._commit_when_due()
@@ -122,6 +122,11 @@ class Reader:
         return True
 
     # records
+
+    def _hand_over(self, batch: Batch) -> None:
+        """While draining nothing more: what it follows may have been dropped."""
+        if not self._wishes.is_draining:
+            self._outlet.hand_over(batch)
 
     def _make_room(self) -> None:
         if self._wishes.is_draining:
@@ -196,7 +201,8 @@ class Reader:
         if not self._is_announced:
             self._is_announced = True
             self._outlet.notify(Connected(self._source.cluster_id))
-        self._outlet.notify(Assigned(partition, held.epoch, committed, start))
+        begun = Assigned(partition, held.epoch, committed, start)
+        self._hand_over(Batch((), (begun,)))
 
     def _note_gone(self, positions: Mapping[int, int | None]) -> None:
         for partition, position in positions.items():
@@ -219,7 +225,8 @@ class Reader:
         first = position
         if first is None:
             first = self._source.first_offset(partition, self._timing.call)
-        self._outlet.notify(OffsetsLost(partition, held.next, first))
+        lost = OffsetsLost(partition, held.epoch, held.next, first)
+        self._hand_over(Batch((), (lost,)))
         if first >= held.next:
             self._source.seek(partition, first)
             held.next = first

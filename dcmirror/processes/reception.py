@@ -56,6 +56,7 @@ class Reception:
         self._ledgers = ledgers
         self._task_space = task_space
         self._cluster = ""
+        self._over: dict[int, int] = {}
         self._net_seconds = net_seconds
         self._hints = requests_without_mover
         fact = catalogue.fact(_SAW_TRANSFERS + ledgers.topic)
@@ -79,10 +80,7 @@ class Reception:
         elif isinstance(notice, Acknowledged):
             self._engine.settler.acknowledged.update(notice.offsets)
         elif isinstance(notice, OffsetsLost):
-            self._ledgers.skip_to(notice.partition, notice.first)
-            story.offsets_lost(
-                self._ledgers.topic, notice.partition, notice.wanted, notice.first
-            )
+            self._offsets_lost(notice)
         elif isinstance(notice, Connected):
             self._cluster = notice.cluster_id or ""
         elif isinstance(notice, IntakeTrouble):
@@ -92,6 +90,8 @@ class Reception:
     def _assigned(self, notice: Assigned) -> None:
         """A new epoch.  Without a Revoked before it the log was replaced: jobs of the
         old one go on, since nobody can read their records again."""
+        if notice.epoch <= self._over.get(notice.partition, 0):
+            return  # a Revoked overtook it
         honoured = self._catalogue.assign(
             self._ledgers.topic,
             notice.partition,
@@ -105,8 +105,16 @@ class Reception:
             self._ledgers.topic, notice.partition, notice.epoch, notice.start
         )
 
+    def _offsets_lost(self, notice: OffsetsLost) -> None:
+        """Of an epoch that is over it is not told: whoever reads on meets the gap, and
+        tells of it from the committed offset on."""
+        lost = (notice.partition, notice.wanted, notice.first)
+        if self._ledgers.skip_to(notice.partition, notice.epoch, notice.first):
+            self._engine.story.offsets_lost(self._ledgers.topic, *lost)
+
     def _revoked(self, notice: Revoked) -> None:
         for partition in notice.partitions:
+            self._over[partition] = notice.epoch
             self._disown(partition)
         self._engine.story.revoked(
             self._ledgers.topic, notice.partitions, lost=notice.lost

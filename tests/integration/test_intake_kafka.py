@@ -65,6 +65,7 @@ class Loop:
         )
         self.notices: list[Notice] = []
         self.records: list[Record] = []
+        self.gaps: list[tuple[OffsetsLost, int]] = []
         self.seen_at: dict[tuple[int, int], float] = {}
         self.settles = True
 
@@ -79,6 +80,8 @@ class Loop:
             for notice in notices:
                 if isinstance(notice, Assigned):
                     self._note(notice.partition, notice.epoch, notice.start)
+                elif isinstance(notice, OffsetsLost):
+                    self.gaps.append((notice, len(self.records)))
             if batch is None:
                 return self
             now = time.monotonic()
@@ -482,9 +485,31 @@ def test_offsets_that_retention_took_are_told_and_reading_goes_on(kafka, loops, 
     second = loops(settings)
     second.wait_for(5)
 
-    assert second.told(OffsetsLost) == [OffsetsLost(0, 10, 25)]
+    assert second.told(OffsetsLost) == [OffsetsLost(0, 1, 10, 25)]
     assert second.values() == values(5, 25)
     assert {r.epoch for r in second.records} == {1}
+
+
+def test_a_gap_is_told_behind_the_records_that_were_read_before_it(kafka, loops, group):
+    """The loop takes nothing for a while, and retention passes the reading position."""
+    topic = kafka.create_topic()
+    kafka.produce(topic, values(1))
+    one_at_a_time = {"max_partition_fetch_bytes": 1, "max_poll_records": 1}
+    loop = loops(settings_for(kafka.bootstrap, topic, group, **one_at_a_time))
+    wait_until(lambda: loop.intake._outlet.batches.qsize() == 2, 40)
+    loop.intake.pause()
+    for number in range(1, 25):
+        kafka.produce(topic, values(1, number))
+    kafka.delete_records(topic, 0, 20)
+    loop.intake.resume()
+    wait_until(loop.intake._outlet.batches.full, 40)
+
+    wait_until(lambda: values(1, 24)[0] in loop.values(), 40)
+
+    ((lost, read),) = loop.gaps
+    assert lost.first == 20
+    assert loop.values()[:read] == values(lost.wanted)
+    assert loop.values()[read:] == values(5, 20)
 
 
 def test_topic_made_anew_is_read_from_its_beginning_in_a_new_epoch(kafka, loops, group):
@@ -507,7 +532,7 @@ def test_topic_made_anew_is_read_from_its_beginning_in_a_new_epoch(kafka, loops,
     begun = second.told(Assigned)[-1]
     # the broker may drop the group's offsets with the topic
     if kafka.committed(group, topic) and begun.epoch == 2:
-        assert second.told(OffsetsLost) == [OffsetsLost(0, committed, 0)]
+        assert second.told(OffsetsLost) == [OffsetsLost(0, 1, committed, 0)]
     assert begun.committed in (None, 0)
 
 

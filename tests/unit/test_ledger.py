@@ -174,8 +174,9 @@ def test_lost_offsets_are_skipped_on_their_partition_only():
     books.assign(0, 1, 0)
     books.assign(1, 2, 0)
 
-    books.skip_to(1, 50)
-    books.skip_to(7, 50)
+    assert books.skip_to(1, 2, 50)
+    assert not books.skip_to(7, 2, 50)
+    assert not books.skip_to(0, 3, 50)
 
     assert books.committables() == {(0, 1): 0, (1, 2): 50}
 

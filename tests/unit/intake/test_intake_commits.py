@@ -88,7 +88,10 @@ def test_revoked_partitions_are_committed_and_told(bench):
     bench.join(0)
 
     assert bench.consumer.commits == [{1: 6}]
-    assert bench.notices()[-2:] == [Acknowledged({1: 6}), Revoked((1,), lost=False)]
+    assert bench.notices()[-2:] == [
+        Acknowledged({1: 6}),
+        Revoked((1,), lost=False, epoch=2),
+    ]
 
 
 def test_failed_commit_on_revoke_does_not_stop_the_rebalance(bench):
@@ -100,7 +103,7 @@ def test_failed_commit_on_revoke_does_not_stop_the_rebalance(bench):
     bench.join()
 
     assert bench.notices(Acknowledged) == []
-    assert bench.notices(Revoked) == [Revoked((0,), lost=False)]
+    assert bench.notices(Revoked) == [Revoked((0,), lost=False, epoch=1)]
 
 
 def test_nothing_is_committed_after_partitions_were_lost(bench):
@@ -115,7 +118,7 @@ def test_nothing_is_committed_after_partitions_were_lost(bench):
     bench.turn()
 
     assert bench.consumer.commits == []
-    assert bench.notices(Revoked) == [Revoked((0,), lost=True)]
+    assert bench.notices(Revoked) == [Revoked((0,), lost=True, epoch=1)]
 
 
 def test_entries_of_the_lost_epoch_are_not_committed_in_the_next_one(bench):
@@ -137,7 +140,10 @@ def test_end_commits_what_is_settled_and_leaves_the_group(bench):
     assert bench.reader.finish()
     assert bench.consumer.commits == [{0: 9}]
     assert bench.consumer.calls[-1] == "close"
-    assert bench.notices()[-2:] == [Acknowledged({0: 9}), Revoked((0,), lost=False)]
+    assert bench.notices()[-2:] == [
+        Acknowledged({0: 9}),
+        Revoked((0,), lost=False, epoch=1),
+    ]
 
 
 def test_last_commit_waits_for_the_rebalance_to_end(bench):

@@ -65,7 +65,7 @@ def test_lost_offsets_are_told_and_reading_goes_on_at_the_oldest(bench):
 
     bench.turn(2)
 
-    assert bench.notices(OffsetsLost) == [OffsetsLost(0, 2, 10)]
+    assert bench.notices(OffsetsLost) == [OffsetsLost(0, 1, 2, 10)]
     assert bench.batches() == [[(0, 10, 1), (0, 11, 1)]]
 
 
@@ -77,7 +77,7 @@ def test_a_log_that_begins_anew_begins_a_new_epoch_that_honours_nothing(bench):
 
     assert bench.notices()[1:] == [
         Assigned(0, 1, 50, 50),
-        OffsetsLost(0, 50, 0),
+        OffsetsLost(0, 1, 50, 0),
         Assigned(0, 2, None, 0),
     ]
     assert bench.batches() == [[(0, 0, 2)]]
@@ -96,5 +96,5 @@ def test_truncated_log_is_read_again_from_where_it_differs(bench):
     bench.consumer.steps.append(truncated)
     bench.turn(2)
 
-    assert bench.notices(OffsetsLost) == [OffsetsLost(0, 3, 1)]
+    assert bench.notices(OffsetsLost) == [OffsetsLost(0, 1, 3, 1)]
     assert bench.batches() == [[(0, 1, 2), (0, 2, 2)]]

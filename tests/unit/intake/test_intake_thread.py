@@ -110,13 +110,12 @@ def test_another_consumer_is_made_after_one_that_broke(run_intake):
     notices, _ = intake.take()
     assert consumers[0].calls[-1] == "close"
     assert [n for n in notices if not isinstance(n, Connected)] == [
-        Assigned(0, 5, 0, 0),
         IntakeTrouble("the Kafka consumer failed: ValueError: bad varint"),
-        Revoked((0,), lost=False),
+        Revoked((0,), lost=False, epoch=5),
         IntakeTrouble(""),
-        Assigned(0, 6, 0, 0),
-        Revoked((0,), lost=False),
+        Revoked((0,), lost=False, epoch=6),
         Closed(committed=True),
+        Assigned(0, 5, 0, 0),
     ]
 
 
@@ -147,7 +146,7 @@ def test_fatal_is_told_before_the_consumer_is_closed(run_intake):
     )
 
     kinds = [type(notice) for notice in intake.take()[0]]
-    assert kinds == [Connected, Assigned, Fatal, Revoked]
+    assert kinds == [Connected, Fatal, Revoked, Assigned]
 
 
 def test_trouble_is_told_when_it_begins_each_minute_and_when_all_is_well():
