@@ -5,6 +5,7 @@ The supervisor keeps the due times; nothing here sleeps, and the jitter is an ar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dcmirror.core.failures import Failure, FailureClass, Treatment
@@ -12,6 +13,7 @@ from dcmirror.core.jobs import Job
 
 #: Pauses of the short ladder, in multiples of retryseconds.
 LADDER = (1.0, 3.0, 10.0, 30.0, 60.0)
+#: Also of what a server asks for: its file holds up the committed offset meanwhile.
 LONGEST_PAUSE = 300.0
 LONGEST_COMMIT_PAUSE = 900.0
 #: Rungs that even the file of an old event gets before it counts as gone: a backlog may
@@ -111,13 +113,19 @@ def decide(
             pause = ladder_pause(
                 ladder_step, policy, jitter, awaits_commit=job.awaits_commit
             )
-            return Retry(max(pause, failure.retry_after or 0.0), charged=False)
+            return Retry(max(pause, _asked_pause(failure)), charged=False)
         if failure.http_status != 500:
             return GiveUp(FailureClass.GONE)
     if job.attempt > policy.retry_times:
         return GiveUp(_final_class(failure))
     pause = backoff(policy.retry_seconds, job.attempt, jitter)
-    return Retry(max(pause, failure.retry_after or 0.0), charged=True)
+    return Retry(max(pause, _asked_pause(failure)), charged=True)
+
+
+def _asked_pause(failure: Failure) -> float:
+    """What ``Retry-After`` may demand; a task of the site may put anything there."""
+    asked = failure.retry_after or 0.0
+    return 0.0 if math.isnan(asked) else min(asked, LONGEST_PAUSE)
 
 
 def _final_class(failure: Failure) -> FailureClass:

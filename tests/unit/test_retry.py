@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,22 @@ def test_retrytimes_is_the_number_of_retries() -> None:
 
 def test_a_server_that_names_a_pause_is_obeyed() -> None:
     assert decided(FailureClass.TRANSIENT, retry_after=42.0) == Retry(42.0, True)
+
+
+@pytest.mark.parametrize("kind", [FailureClass.TRANSIENT, FailureClass.NOT_THERE])
+@pytest.mark.parametrize("asked", [301.0, 1e8, math.inf])
+def test_no_server_parks_a_file_for_longer_than_our_own_longest_pause(
+    kind: FailureClass, asked: float
+) -> None:
+    decision = decided(kind, retry_after=asked)
+
+    assert isinstance(decision, Retry)
+    assert decision.delay == LONGEST_PAUSE
+
+
+@pytest.mark.parametrize("asked", [-5.0, -math.inf, math.nan])
+def test_a_pause_that_is_none_does_not_shorten_ours(asked: float) -> None:
+    assert decided(FailureClass.TRANSIENT, retry_after=asked) == Retry(1.0, True)
 
 
 @pytest.mark.parametrize(("step", "pause"), [(0, 1.0), (1, 3.0), (2, 10.0), (3, 30.0)])
