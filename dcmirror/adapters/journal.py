@@ -58,8 +58,15 @@ class Journal:
         self.required = required
         self.dropped_by_kind: Counter[str] = Counter()
         checkpoint = checkpoint or directory.parent / "checkpoint.json"
+        # The least value that is not dropped when it cannot be written, but given back.
+        self._waiting = Value.DETAIL if required else Value.OUTCOME
         self._space = JournalSpace(
-            directory, max_bytes, min_free, checkpoint, self.dropped_by_kind
+            directory,
+            max_bytes,
+            min_free,
+            checkpoint,
+            self.dropped_by_kind,
+            self._waiting,
         )
         self._segment_bytes = min(segment_bytes, max_bytes // _SHARES)
         self._rows = {lane: self._row(lane) for lane in Lane}
@@ -90,6 +97,7 @@ class Journal:
 
         Returns the places of the outcomes that could not be written, in order: give
         them again later, or give them up.  What else could not be written is counted.
+        Where the journal is ``required``, details are given back too.
         """
         values = values or [Value.OUTCOME] * len(lines)
         unwritten: list[int] = []
@@ -169,7 +177,7 @@ class Journal:
 
     def _refuse(self, places: Sequence[int], values: Sequence[Value]) -> list[int]:
         """What could not be written: outcomes go back to the caller."""
-        least = Value.DETAIL if self.required else Value.OUTCOME
+        least = self._waiting
         self._drop(values[place] for place in places if values[place] < least)
         return [place for place in places if values[place] >= least]
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dcmirror.adapters import checkpoints, segments
 from dcmirror.adapters.checkpoints import Position
@@ -49,6 +50,7 @@ class JournalSpace:
     Args:
         min_free: bytes to leave free; None: the smaller of 1 % and 1 GiB.
         lost: where lines are counted, by kind, that had to go before they were shipped.
+        most: what is worth as much is never refused, however full it is.
 
     ``least`` is the least value that is written now.
     """
@@ -60,6 +62,7 @@ class JournalSpace:
         min_free: int | None,
         checkpoint: Path,
         lost: Counter[str],
+        most: Value = Value.OUTCOME,
     ) -> None:
         self.used = 0
         self.least = Value.PROGRESS
@@ -69,6 +72,7 @@ class JournalSpace:
         self._min_free = min_free
         self._checkpoint = checkpoint
         self._lost = lost
+        self._most = most
         self._filled = 0.0
         self._room: float = 0
         self._unlooked: float = float("inf")
@@ -92,7 +96,7 @@ class JournalSpace:
         gone = sum(f.piece.size for f in found if f.piece.is_shipped)
         self._room, self._unlooked = self._free(), 0
         self._filled = fill(unshipped, self._max_bytes, self._room + gone)
-        self.least = least_admitted(self._filled, self.least)
+        self.least = min(least_admitted(self._filled, self.least), self._most)
 
     def claim(self, size: int, lane: Lane) -> None:
         """Say that so many bytes will be written.
@@ -148,8 +152,8 @@ class JournalSpace:
     def _pieces(self) -> list[_Found]:
         positions = checkpoints.load(self._checkpoint).writers
         return [
-            _Found.of(segment, size, positions.get(segment.writer))
-            for segment, size in _sized(self._directory)
+            _Found.of(each.segment, each.size, positions.get(each.segment.writer))
+            for each in sorted(_sized(self._directory), key=_age)
         ]
 
     def _free(self) -> float:
@@ -163,6 +167,14 @@ class JournalSpace:
                     floor = min(total // 100, _MOST_MIN_FREE)
                 return disk.f_bavail * disk.f_frsize - floor
         return float("inf")
+
+
+class _Sized(NamedTuple):
+    """A segment, and until when (nanoseconds) it and those before it were written."""
+
+    segment: Segment
+    size: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +210,25 @@ def find_events(directory: Path, event_ids: Collection[str]) -> set[str]:
     return set(event_ids) - missing
 
 
-def _sized(directory: Path) -> list[tuple[Segment, int]]:
-    sized = []
+def _sized(directory: Path) -> list[_Sized]:
+    sized: list[_Sized] = []
+    until: dict[str, int] = {}
     for segment in segments.list_segments(directory):
         with suppress(FileNotFoundError):
-            sized.append((segment, segment.path.stat().st_size))
+            status = segment.path.stat()
+            # A clock that was set back must not make a hole in the middle of a row.
+            latest = max(status.st_mtime_ns, until.get(segment.writer, 0))
+            until[segment.writer] = latest
+            sized.append(_Sized(segment, status.st_size, latest))
     return sized
+
+
+def _age(each: _Sized) -> tuple[str, int, bool]:
+    """Sorts the oldest first: what one run wrote in both its rows, by time.
+
+    Not all runs by time: a reader tells from the oldest one where the journal begins.
+    """
+    return each.segment.run, each.until, each.segment.lane is Lane.STORY
 
 
 def _unshipped_lines(found: _Found) -> Counter[str]:
@@ -241,20 +266,13 @@ def _remove(path: Path) -> bool:
 
 def _newest(directory: Path) -> Iterator[Path]:
     rest = _SEARCHED_BYTES
-    sized = [item for item in _sized(directory) if item[0].lane is Lane.STORY]
-    sized.sort(key=lambda item: (_modified(item[0].path), item[0]), reverse=True)
-    for segment, size in sized:
-        yield segment.path
-        rest -= size
+    sized = [each for each in _sized(directory) if each.segment.lane is Lane.STORY]
+    sized.sort(key=lambda each: (each.until, each.segment), reverse=True)
+    for each in sized:
+        yield each.segment.path
+        rest -= each.size
         if rest <= 0:
             return
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _found_in(path: Path, event_ids: set[str]) -> set[str]:

@@ -41,6 +41,11 @@ class Segment:
         return self.path.name
 
     @property
+    def run(self) -> str:
+        """Who wrote it, whichever lane it is."""
+        return self.writer.removesuffix(_STEPS)
+
+    @property
     def lane(self) -> Lane:
         """Whether it has steps, or what else is told."""
         return Lane.STEPS if self.writer.endswith(_STEPS) else Lane.STORY

@@ -1,7 +1,8 @@
 """What journal events are worth, and what that decides when space is short.
 
 Pure: the journal of each command's supervisor asks it.  The rule is one: nothing of
-value goes while something of less value stays or is still written.
+value goes while something of less value stays or is still written.  What is shipped
+is worth the same whatever it tells: of that, the oldest goes.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def least_admitted(filled: float, before: Value = Value.PROGRESS) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One segment, as far as its removal goes; they are listed oldest first."""
+    """One segment, as far as its removal goes; both lanes are listed oldest first."""
 
     name: str
     size: int

@@ -229,6 +229,80 @@ def test_an_outcome_goes_only_when_no_step_is_left_that_could_go(tmp_path):
     journal.close()
 
 
+def test_of_what_is_shipped_the_oldest_goes_whichever_row_it_is_in(tmp_path):
+    """Else a long run would keep its steps, and lose what became of its files."""
+    journal = Journal(tmp_path / "j", 512 * KIB, 16 * KIB, min_free=0)
+    for number in range(2000):
+        append(journal, Value.STARTED, number, 300)
+        append(journal, Value.OUTCOME, number, 300)
+        for segment in segments.list_segments(tmp_path / "j")[::-1]:
+            # A second for each, so that no clock of a file system is too coarse.
+            if segment.path.stat().st_mtime > 1e9:
+                os.utime(segment.path, (number, number))
+        if number % 20 == 0:
+            ship_everything(tmp_path)
+    kept = found(tmp_path / "j")
+    first = {value: kept[value][0] for value in (Value.STARTED, Value.OUTCOME)}
+    in_a_segment = 16 * KIB // 300
+
+    assert journal.dropped == 0
+    assert 500 < first[Value.OUTCOME]
+    assert abs(first[Value.OUTCOME] - first[Value.STARTED]) <= 2 * in_a_segment
+    for value in first:
+        assert kept[value] == list(range(first[value], 2000))
+    journal.close()
+
+
+def test_an_older_run_goes_before_a_newer_one(tmp_path):
+    """Though it has the newest file: the oldest run tells where the journal begins."""
+    for started_at in (1, 2):
+        run = Journal(
+            tmp_path / "j", 512 * KIB, 16 * KIB, min_free=0, started_at=started_at
+        )
+        for number in range(200):
+            append(run, Value.STARTED, number, 300)
+            append(run, Value.OUTCOME, number, 300)
+        run.close()
+    before = segments.list_segments(tmp_path / "j")
+    older = [segment for segment in before if segment.run != run.writer]
+    for segment in older:
+        os.utime(segment.path, (2e9, 2e9))
+    ship_everything(tmp_path)
+    journal = Journal(tmp_path / "j", 192 * KIB, 16 * KIB, min_free=0)
+    assert append(journal, Value.OUTCOME, 0) == []
+    gone = set(before) - set(segments.list_segments(tmp_path / "j"))
+
+    assert gone
+    assert gone < set(older)
+    journal.close()
+
+
+def ship_everything(home):
+    """Say of all that is there that it is shipped."""
+    positions = {
+        segment.writer: Position(segment.number, segment.path.stat().st_size, 1)
+        for segment in segments.list_segments(home / "j")
+    }
+    save_checkpoint(home / "checkpoint.json", Checkpoint(positions))
+
+
+def test_a_required_journal_drops_no_detail_however_full_it_is(tmp_path):
+    journal = Journal(tmp_path / "j", 256 * KIB, 16 * KIB, min_free=0, required=True)
+    number = 0
+    while not append(journal, Value.DETAIL, number, 300):
+        journal.tick(10.0 * number)
+        number += 1
+        assert number < 2000
+
+    assert journal.dropped == 0
+    assert found(tmp_path / "j")[Value.DETAIL] == list(range(number))
+    assert "detail" not in journal.trouble
+    ship_everything(tmp_path)
+    journal.tick(10.0 * number)
+    assert append(journal, Value.DETAIL, number, 300) == []
+    journal.close()
+
+
 STORY = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.sampled_from(Value), st.integers(0, 900)),
