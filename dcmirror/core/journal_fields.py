@@ -111,7 +111,7 @@ def record_fields(
     fields = origin_fields(origin)
     fields["dcmirror.transfer"] = {"id": task}
     if event is not None:
-        fields["file"] = _file(event.billing_path, event.file_size)
+        fields["file"] = _file(event.path, event.file_size)
         fields["dcmirror.dcache"] = {
             "pnfsid": event.pnfsid,
             "storage_class": event.storage_info,

@@ -51,7 +51,7 @@ class TransferEvents(EventMaker):
         """A record of ours that needs no copy."""
         fields = record_fields(origin, task, event)
         fields["event"] = {"reason": reason, "outcome": "success"}
-        path = event.billing_path if event else None
+        path = event.path if event else None
         message = f"skipped ({reason}) {path or ''}".rstrip()
         return self.compose("event-skipped", at, message, fields, event_id)
 

@@ -95,7 +95,7 @@ class Endings:
         job = Job(
             task=task,
             kind=JobKind.TRIGGER,
-            path=event.billing_path or "",
+            path=event.path or "",
             relative="",
             url="",
             size=event.file_size,

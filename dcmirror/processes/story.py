@@ -104,7 +104,7 @@ class Story(DaemonStory):
             event=event,
             event_id=event_id,
         )
-        text = f"{event.billing_path}: {reason} {detail}".rstrip()
+        text = f"{event.path}: {reason} {detail}".rstrip()
         self._log.line("SKIP", text, task, level="debug")
         return OutboxLine(event_id, render(document))
 

@@ -192,6 +192,18 @@ def test_nothing_that_others_wrote_forges_a_line_or_an_escape(
         assert json.loads(text)["event"]["action"]
 
 
+def test_a_skipped_record_without_billing_path_is_told_by_the_other(
+    told: Told,
+) -> None:
+    event = StorageEvent(msg_type="transfer", transfer_path="/d/f")
+    line = told.story.skipped_event("task", Origin("t", 0, 7), event, "excluded", "*")
+    document = json.loads(line.line)
+
+    assert document["file"]["path"] == "/d/f"
+    assert document["message"] == "skipped (excluded) /d/f"
+    assert "[SKIP] /d/f: excluded * (task)" in told.lines()[0]
+
+
 def test_every_kind_of_trouble_can_be_told(told: Told) -> None:
     story = told.story
     hold = HoldBook("x:443").begin(HoldKey(HoldKind.POOL, "pool:1"), "refused", 1.0)

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from dcmirror.core.entries import State
-from dcmirror.core.failures import FailureClass
+from dcmirror.core.events import StorageEvent
+from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.holds import SOURCE_STREAK, HoldKey, HoldKind
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -516,3 +517,14 @@ def test_a_hold_of_days_is_an_alert_said_once(history: History) -> None:
     history.engine.hold_desk.alert(history.now + 5 * 86400)
 
     assert history.story.told.count("note") == 1
+
+
+def test_an_unsafe_path_without_billing_path_has_its_row_all_the_same(
+    history: History,
+) -> None:
+    event = StorageEvent(msg_type="transfer", transfer_path="/d/../etc/passwd")
+    failure = Failure(FailureClass.UNSAFE_PATH, "two dots")
+    origin = Origin("billing", 0, 7)
+    history.engine.endings.event_refused("a", origin, event, failure, history.now)
+
+    assert history.settler.settled[0].row == "row of /d/../etc/passwd"
