@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcmirror.adapters.durable import write_all
 from dcmirror.adapters.linux import network_file_system
 
 _ATTRIBUTE = "user.dcmirror.probe"
@@ -61,7 +62,7 @@ def _try_writing(place: Path) -> bool:
     name = place / f".dcmirror-{secrets.token_hex(8)}.part"
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, bytes(4096))
+        write_all(descriptor, bytes(4096))
         has_attributes = _takes_attribute(descriptor)
         os.fsync(descriptor)
     finally:

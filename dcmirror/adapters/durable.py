@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: memoryview | bytes) -> None:
     """Write it all, however often the kernel takes only a part."""
     rest = memoryview(data)
     while rest:

@@ -10,6 +10,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from dcmirror.adapters.durable import write_all
 from dcmirror.core.log_lines import format_line
 from dcmirror.errors import ConfigError
 
@@ -58,10 +59,9 @@ class HumanLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        data = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
+        data = "".join(lines).encode("utf-8", "backslashreplace")
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            write_all(self._fd, data)
         except OSError:
             self.lost += len(lines)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dcmirror.adapters import linux, looks, parts
 from dcmirror.adapters.directories import Descriptor, MirrorTree, OpenDirectory, split
+from dcmirror.adapters.durable import write_all
 from dcmirror.adapters.looks import ABSENT, Look, look_at
 from dcmirror.adapters.parts import NewPart, Part, PartBusy, TargetChanged
 from dcmirror.core import marks
@@ -296,7 +297,7 @@ def _never(_name: str) -> bool:
 
 
 def _write_and_sync(fd: int, data: bytes) -> None:
-    os.write(fd, data)
+    write_all(fd, data)
     os.fsync(fd)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dcmirror.adapters.directories import MirrorTree
+from dcmirror.adapters.durable import write_all
 from dcmirror.adapters.looks import Identity, Look, identity_at, look_at, set_attribute
 from dcmirror.core import marks
 from dcmirror.core.marks import Mark
@@ -76,10 +77,8 @@ class Part:
 
     def write(self, data: memoryview | bytes) -> None:
         """Append all of ``data``.  Raises OSError for trouble at the destination."""
-        written = os.write(self.fd, data)
-        self.bytes_written += written
-        if written < len(data):
-            self.write(memoryview(data)[written:])
+        write_all(self.fd, data)
+        self.bytes_written += len(data)
 
     def seal(self, mark: Mark, mtime: float | None) -> Mark:
         """Set modification time and mark; returns the mark as it was written.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from dcmirror.adapters.durable import sync_directory
+from dcmirror.adapters.durable import sync_directory, write_all
 from dcmirror.adapters.linux import network_file_system
 from dcmirror.errors import DirectoryError
 from dcmirror.settings import Settings
@@ -155,7 +155,7 @@ def _write_tag(path: Path, name: Path) -> None:
     temporary = path / f".tag.{secrets.token_hex(4)}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        os.write(fd, f"{secrets.token_hex(4)}\n".encode())
+        write_all(fd, f"{secrets.token_hex(4)}\n".encode())
         os.fsync(fd)
         with suppress(FileExistsError):
             os.link(temporary, name)

@@ -12,6 +12,7 @@ import tty
 from contextlib import suppress
 from typing import Any, TextIO
 
+from dcmirror.adapters.durable import write_all
 from dcmirror.commands.status_look import (
     Look,
     StatusOptions,
@@ -178,9 +179,7 @@ class Screen:
         self._take()
 
     def _write(self, text: str) -> None:
-        data = text.encode("utf-8", "replace")
-        while data:
-            data = data[os.write(self._out, data) :]
+        write_all(self._out, text.encode("utf-8", "replace"))
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGTSTP:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from dcmirror.adapters import directory_probe
 from dcmirror.adapters.mirror_store import ABSENT, MirrorStore
 from dcmirror.core import marks
 from mirror_words import names_below, publish
@@ -72,6 +76,37 @@ def test_probe_write_leaves_nothing(store: MirrorStore, root: Path) -> None:
     store.probe_write()
 
     assert names_below(root) == []
+
+
+@contextmanager
+def room_for_a_little() -> Iterator[None]:
+    """Files may have 1000 bytes: of a larger write the kernel takes only a part."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_probe_that_is_written_in_part_has_failed(
+    store: MirrorStore, root: Path
+) -> None:
+    with room_for_a_little():
+        state = directory_probe.look_at(root)
+        with pytest.raises(OSError, match="File too large"):
+            store.probe_write()
+
+    assert state.trouble is not None
+    assert names_below(root) == []
+
+
+def test_data_that_is_written_in_part_is_trouble(store: MirrorStore) -> None:
+    part = store.claim("file", ABSENT)
+    with room_for_a_little(), pytest.raises(OSError, match="File too large"):
+        part.write(memoryview(bytes(2000)))
+
+    part.discard()
 
 
 def test_sync_directories_of_a_file_that_is_there(
