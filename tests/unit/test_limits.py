@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from dcmirror.core.limits import Limits, Watch, data_seconds
 
 LIMITS = Limits(
@@ -79,12 +83,36 @@ def test_pause_of_the_loop_is_nobodys_stall() -> None:
     assert one.complaint(261, 500, True) is not None
 
 
-def test_next_request_starts_afresh() -> None:
-    one = watch(data_seconds=1)
-    one.complaint(0, 5, True)
+def a_request_that_waits(one: Watch) -> None:
+    assert one.complaint(0, 0, True) is None
+
+
+def a_request_with_data(one: Watch) -> None:
+    assert one.complaint(0, 5, True) is None
+    assert one.complaint(59, 5, True) is None
+
+
+def a_request_with_limits(one: Watch) -> None:
+    one.data_seconds = 1
+    one.most_bytes = 10
+
+
+@pytest.mark.parametrize(
+    "use_up", [a_request_that_waits, a_request_with_data, a_request_with_limits]
+)
+def test_next_request_starts_afresh(use_up: Callable[[Watch], None]) -> None:
+    """It has all of its time to connect, for its first byte, and for its data."""
+    one = watch()
+    use_up(one)
     one.begin()
 
-    assert one.complaint(1000, 0, True) is None
+    assert one.most_bytes is None
+    assert one.complaint(1000, 0, False) is None
+    assert one.complaint(1001, 0, True) is None
+    assert one.complaint(1001 + 399, 0, True) is None
+    assert "no first byte" in (one.complaint(1001 + 401, 0, True) or "")
+    assert one.complaint(1403, 10**4, True) is None
+    assert one.complaint(1403 + 59, 10**6, True) is None
 
 
 def test_cap_grows_with_the_file() -> None:
