@@ -61,7 +61,8 @@ def share(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     "--oldest",
     type=click.IntRange(min=1),
     metavar="N",
-    help="--deep and --source take only the N copies that were proved longest ago.",
+    help="--deep reads only the N copies that were proved longest ago; --source asks "
+    "for the next N by path, and the next audit goes on there.",
 )
 @click.option(
     "--rate",
@@ -121,9 +122,9 @@ def audit(
     what to do about it. With --quiet nothing is said where all is well, for cron.
 
     Reads only, beside a running `dcmirror watch` too; files that change meanwhile are
-    looked at again before they are called wrong. --deep remembers in the catalogue
-    which copies were read, for --oldest. --repair fetches files by the same engine as
-    `watch`, one audit at a time.
+    looked at again before they are called wrong. For --oldest the catalogue remembers
+    which copies --deep has read, and where --source ended. --repair fetches files by
+    the same engine as `watch`, one audit at a time.
     """
     if as_json + as_csv > 1:
         raise click.UsageError("--json and --csv: one of them")

@@ -26,9 +26,8 @@ class AuditReader(CatalogueReader):
 
     _version_2: bool | None = None
 
-    def rows(self) -> Iterator[list[AuditRow]]:
-        """All copies by path, a page at a time."""
-        after = ""
+    def rows(self, after: str = "") -> Iterator[list[AuditRow]]:
+        """All copies by path, or those behind a path, a page at a time."""
         while True:
             found = self._rows(
                 f"{self._select()} WHERE c.relative > ? ORDER BY c.relative LIMIT ?",
@@ -50,6 +49,11 @@ class AuditReader(CatalogueReader):
             sql = f"{self._select()} WHERE c.relative IN ({marks})"
             found |= {row[0]: AuditRow(*row) for row in self._rows(sql, tuple(chunk))}
         return found
+
+    def fact(self, key: str) -> str | None:
+        """A remembered value."""
+        found = self._rows("SELECT value FROM facts WHERE key = ?", (key,))
+        return str(found[0][0]) if found else None
 
     def count(self) -> int:
         """How many copies there are."""

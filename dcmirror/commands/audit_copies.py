@@ -38,6 +38,7 @@ _TRIES = 3
 _SCRUBS_AT_ONCE = 500
 _SCRUB_SECONDS = 5.0
 _MOST_UNWRITTEN = 100_000
+_HAVE_BYTES = (Standing.GOOD, Standing.NEWER)
 
 
 @dataclass(slots=True)
@@ -82,20 +83,24 @@ class CopyAudit:
         self._scratch = scratch
         self._report = report
 
-    def look_at(self, rows: Iterable[AuditRow]) -> None:
-        """Look at a page of rows."""
+    def look_at(self, rows: Iterable[AuditRow]) -> list[AuditRow]:
+        """Look at a page of rows; those that have bytes to read."""
         judged = self._report.tally.judged
-        suspects = []
+        suspects, there = [], []
         for row in rows:
             standing = self._looker.judge(row)
             judged["copies"] += 1
             judged["bytes"] += row.size
             if isinstance(standing, Finding):
                 suspects.append(row.relative)
-            elif standing is not Standing.GOOD:
+                continue
+            if standing is not Standing.GOOD:
                 judged[standing.value] += 1
+            if standing in _HAVE_BYTES:
+                there.append(row)
         if suspects:
             self._scratch.suspect(suspects)
+        return there
 
     def conclude(self, *, is_running: Callable[[], bool]) -> None:
         """Look at the suspects again; what is wrong still is told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from dcmirror.adapters.catalogue import Catalogue
@@ -26,6 +26,7 @@ from dcmirror.commands.audit_reading import Story, read_failed, read_journal
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.commands.audit_source import DoorLooks, SourceAudit
 from dcmirror.commands.audit_spans import SpanAudit
+from dcmirror.commands.audit_turns import Turns
 from dcmirror.core.amounts import plural
 from dcmirror.core.audit_choice import Oldest, Sample
 from dcmirror.core.audit_copies import AuditRow
@@ -62,6 +63,8 @@ class AuditRun:
         self._report = report
         self._progress = progress
         self._path_map = path_map_of(dcache)
+        self._is_wanted = self._sample()
+        self._oldest = None if options.oldest is None else Oldest(options.oldest)
         store = store_of(settings, "00000000")  # an audit makes no parts
         self.looker = Looker(store, settings.destination.missing == "leave")
 
@@ -93,7 +96,9 @@ class AuditRun:
         for page in self._catalogue.rows():
             self._scratch.add_origins(_origins(page))
             journal.look_at_rows(page)
-            copies.look_at(page)
+            readable = copies.look_at(page)
+            if self._oldest is not None:
+                self._oldest.add(filter(self._is_wanted, readable))
             self._progress.step(len(page))
         totals = self._spans(others, story)
         journal.compare(is_running=self._is_running())
@@ -127,7 +132,7 @@ class AuditRun:
         )
         self._progress.begin("bytes", self._expected())
         try:
-            for row in self._chosen():
+            for row in self._to_read():
                 scrub.read(row)
                 self._progress.step()
         finally:
@@ -147,17 +152,13 @@ class AuditRun:
         oldest = self._options.oldest
         return number if oldest is None else min(number, oldest)
 
-    def _chosen(self) -> Iterator[AuditRow]:
-        """The rows that --sample and --oldest choose, of all."""
-        wanted = self._sample()
-        if self._options.oldest is None:
+    def _to_read(self) -> Iterator[AuditRow]:
+        """The rows that --sample and --oldest choose."""
+        if self._oldest is None:
             for page in self._catalogue.rows():
-                yield from filter(wanted, page)
+                yield from filter(self._is_wanted, page)
             return
-        oldest = Oldest(self._options.oldest)
-        for page in self._catalogue.rows():
-            oldest.add(filter(wanted, page))
-        names = oldest.chosen()
+        names = self._oldest.chosen()
         for at in range(0, len(names), _NAMES_AT_ONCE):
             chunk = names[at : at + _NAMES_AT_ONCE]
             rows = self._catalogue.rows_of(chunk)
@@ -178,10 +179,29 @@ class AuditRun:
             DoorError: it cannot be asked, or does not know us.
         """
         self._progress.begin("sources", self._expected())
-        grace = self._settings.source.grace_seconds
+        most = self._options.oldest
+        turns = Turns(self._catalogue)
+
+        def asked(row: AuditRow) -> None:
+            turns.last = row.relative
+            self._progress.step()
+
         with self._door() as looks:
+            grace = self._settings.source.grace_seconds
             audit = SourceAudit(self._catalogue, self._report, looks, grace)
-            audit.ask(self._chosen(), self._progress.step)
+            try:
+                audit.ask(filter(self._is_wanted, turns.rows()), asked, most)
+            finally:
+                if most is not None:
+                    self._keep(turns)
+
+    def _keep(self, turns: Turns) -> None:
+        try:
+            with closing(Catalogue(self._state / "catalogue.db")) as catalogue:
+                turns.keep(catalogue)
+        except BooksError as exc:
+            text = f"the next --oldest asks for the same sources: {exc}"
+            self._report.note("not-remembered", text)
 
     def note_gone(self) -> None:
         """Of the missing copies, note those that the source has no more either.

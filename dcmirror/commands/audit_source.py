@@ -101,18 +101,24 @@ class SourceAudit:
         self._looks = looks
         self._fresh_seconds = fresh_seconds
 
-    def ask(self, rows: Iterable[AuditRow], each: Callable[[], None]) -> None:
-        """Compare these rows with the door; ``each`` hears of every one.
+    def ask(
+        self,
+        rows: Iterable[AuditRow],
+        each: Callable[[AuditRow], None],
+        most: int | None = None,
+    ) -> None:
+        """Compare these rows with the door, at most so many; ``each`` hears of them.
 
-        What is known to be deleted there is not asked for: there may be nothing left
-        but that.
+        What is known to be deleted there is neither asked for nor counted: there may
+        be nothing left but that.
 
         Raises:
             DoorError: the door cannot be asked.
         """
-        for row, answer in self._looks.all(filter(self._has_source, rows)):
+        chosen = islice(filter(self._has_source, rows), most)
+        for row, answer in self._looks.all(chosen):
             self._judge(row, answer)
-            each()
+            each(row)
 
     def _has_source(self, row: AuditRow) -> bool:
         if row.source_deleted_at is None and row.gone_at is None:

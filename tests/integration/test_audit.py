@@ -440,18 +440,54 @@ def reconciled(books: Books, started: float, reason: str = "", **over: Any) -> s
     return render(books._events.reconcile_finished(started + 40, summary, reason))
 
 
-def test_the_oldest_first_and_then_the_next(books, run) -> None:
-    def scrubs() -> list[str]:
-        with closing(sqlite3.connect(books.state / "catalogue.db")) as database:
-            rows = database.execute("SELECT relative FROM scrubs ORDER BY 1")
-            return [name for (name,) in rows]
+def scrubs(books: Books) -> list[str]:
+    """The copies that were read and found good."""
+    with closing(sqlite3.connect(books.state / "catalogue.db")) as database:
+        rows = database.execute("SELECT relative FROM scrubs ORDER BY 1")
+        return [name for (name,) in rows]
 
+
+def test_the_oldest_first_and_then_the_next(books, run) -> None:
     run(deep=True, oldest=5)
-    assert scrubs() == sorted(books.names[:5])
+    assert scrubs(books) == sorted(books.names[:5])
     run(deep=True, oldest=5)
-    assert scrubs() == sorted(books.names[:10])
+    assert scrubs(books) == sorted(books.names[:10])
     run(deep=True, oldest=5)
-    assert scrubs() == sorted(books.names)
+    assert scrubs(books) == sorted(books.names)
+
+
+@pytest.mark.parametrize("missing", ["leave", "recopy"])
+def test_copies_that_are_not_there_take_no_turn_from_those_that_are(
+    books, run, missing
+) -> None:
+    """They are never read, and so would be the oldest for ever."""
+    text = books.config.read_text() + f'[destination]\nmissing = "{missing}"\n'
+    books.config.write_text(text)
+    for name in books.names[:6]:
+        (books.mirror / name).unlink()
+
+    read = [run(deep=True, oldest=5).document["judged"]["read"] for _ in range(2)]
+
+    assert read == [5, 5]
+    assert scrubs(books) == sorted(books.names[6:])
+
+
+def test_the_door_is_asked_for_the_next_sources_and_for_no_deleted_one(
+    books, run, make, pki
+) -> None:
+    fake, _ = make(root="/pnfs/example.org/data")
+    text = books.config.read_text().replace("https://127.0.0.1:9/data", fake.door_url)
+    local = f'[local]\nproxy = "{pki.proxy}"\ncapath = "{pki.capath}"\n'
+    books.config.write_text(text.replace("[local]\n", local))
+    names = sorted(books.names)
+    for name in names[1:5]:
+        edit(books, "UPDATE copies SET source_deleted_at = 5 WHERE relative = ?", name)
+
+    asked = [run(source=True, oldest=3).found for _ in range(3)]
+
+    there = [names[0], *names[5:]]
+    turns = [there[:3], there[3:6], sorted([*there[6:], there[0]])]
+    assert asked == [[("gone", name) for name in turn] for turn in turns]
 
 
 def test_successive_samples_read_everything(books, run) -> None:
@@ -674,7 +710,7 @@ def test_a_source_that_cleanup_is_deleting_or_has_deleted_is_not_missed(
         ) as looks,
     ):
         rows = catalogue.rows_of([deleted, in_hand, gone]).values()
-        SourceAudit(catalogue, report, looks, 0.0).ask(rows, lambda: None)
+        SourceAudit(catalogue, report, looks, 0.0).ask(rows, lambda _: None)
 
     assert dict(report.tally.found) == {AuditKind.GONE: 1}
     assert report.tally.judged["source_deleted"] == 2
