@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,11 @@ ELASTICSEARCH = Background(climb_to_elasticsearch)
 for _name in list(os.environ):
     if _name.startswith(("DCMIRROR_", "X509_")):
         del os.environ[_name]
+
+# Where local time is UTC, who mixes the two up would not be seen; half an hour shows a
+# zone that is rounded to hours.  For children too.
+os.environ["TZ"] = "Asia/Kolkata"
+time.tzset()
 
 
 def pytest_report_header() -> list[str]:
