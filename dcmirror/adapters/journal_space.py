@@ -116,7 +116,7 @@ class JournalSpace:
         self._unlooked += size
         self.used += size
 
-    def make_room(self, wanted: int, lane: Lane, *, keeps_story: bool) -> None:
+    def make_room(self, wanted: int, lane: Lane | None, *, keeps_story: bool) -> None:
         """Remove segments, the least valuable first, until ``wanted`` bytes fit.
 
         Raises:
@@ -132,7 +132,7 @@ class JournalSpace:
             raise OSError(errno.ENOSPC, "full of events that are not shipped yet")
 
     def _remove(
-        self, excess: float, too_many: int, lane: Lane, *, keeps_story: bool
+        self, excess: float, too_many: int, lane: Lane | None, *, keeps_story: bool
     ) -> int:
         """Remove segments in their order; how many bytes that gave."""
         found = {f.piece.name: f for f in self._pieces()}

@@ -13,7 +13,6 @@ from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.core.escapes import shown
 from dcmirror.core.journal_cleanup import CleanupTally
-from dcmirror.core.journal_values import Lane
 from dcmirror.errors import DirectoryError
 from dcmirror.settings import Settings
 
@@ -48,7 +47,10 @@ def sweep(
 
 
 def _trim(settings: Settings, state: StateDirectory) -> int:
-    """Bring the journal below its limit again; how many segments that took."""
+    """Bring the journal below its limit again; how many segments that took.
+
+    Only what is shipped goes: what is dropped is for who writes to count, and to tell.
+    """
     limits = settings.journal
     if not state.journal.is_dir():
         return 0
@@ -56,7 +58,6 @@ def _trim(settings: Settings, state: StateDirectory) -> int:
     space = JournalSpace(
         state.journal, limits.max_bytes, limits.min_free, state.checkpoint, Counter()
     )
-    for lane in Lane:
-        with suppress(OSError):  # what is left must be kept until it is shipped
-            space.make_room(0, lane, keeps_story=True)
+    with suppress(OSError):  # what is left must be kept until it is shipped
+        space.make_room(0, None, keeps_story=True)
     return before - len(segments.list_segments(state.journal))

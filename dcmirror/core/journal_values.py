@@ -90,15 +90,18 @@ class Piece:
 
 
 def removal_order(
-    pieces: Iterable[Piece], lane: Lane, *, keeps_story: bool
+    pieces: Iterable[Piece], lane: Lane | None, *, keeps_story: bool
 ) -> Iterator[Piece]:
     """What may go to make room for a line of ``lane``, first what goes first.
 
     Args:
+        lane: None where nothing waits to be written: only what is shipped may go.
         keeps_story: never give up a part of the story that is not shipped.
     """
     pieces = list(pieces)
     yield from (piece for piece in pieces if piece.is_shipped)
+    if lane is None:
+        return
     for victim in (Lane.STEPS, Lane.STORY):
         if victim is Lane.STORY and (keeps_story or lane is Lane.STEPS):
             return

@@ -18,16 +18,21 @@ import pytest
 
 from copies import DAY, RAW, copy_here
 from dcmirror import config
+from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
+from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.segments import list_segments
 from dcmirror.commands.cleanup import CleanupOptions, cleanup
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.report import Form, ReportOptions, report
 from dcmirror.core.door_errors import DoorError
+from dcmirror.core.journal_values import Value
 from dcmirror.core.paths import is_isolated_name
 from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
 from dcmirror.testing.fake_dcache import FakeDCache
 from dcmirror.testing.pki import Pki
+from one_sink import save_checkpoint
 
 PROVED = {"allowed": True, "max_fraction": 1.0, "requests_per_second": 5000.0}
 
@@ -738,6 +743,29 @@ def test_old_parts_are_swept_without_asking_the_source(site: Site) -> None:
     assert young.exists()
     assert foreign.exists()
     assert site.source.requests.all() == []
+
+
+def test_the_sweep_removes_what_is_shipped_of_the_journal_and_nothing_else(
+    site: Site,
+) -> None:
+    """A drop is counted and told by who writes; a sweep has nobody to tell."""
+    site.state.mkdir(mode=0o700, exist_ok=True)
+    journal = Journal(site.state / "journal", 1 << 20, 1 << 16, min_free=0)
+    for number in range(700):
+        step = '{"event":{"action":"transfer-step"},"n":%d,"pad":"%s"}'
+        journal.append([step % (number, "x" * 900)], [Value.STARTED])
+    journal.close()
+    limits = replace(site.settings.journal, max_bytes=256 * 1024, min_free=0)
+    site.settings = replace(site.settings, journal=limits)
+    before = list_segments(site.state / "journal")
+    shipped = before[1]
+    checkpoint = Checkpoint({shipped.writer: Position(shipped.number + 1)})
+    assert site.run(local_only=True) == 0
+    assert list_segments(site.state / "journal") == before
+
+    save_checkpoint(site.state / "checkpoint.json", checkpoint)
+    assert site.run(local_only=True) == 0
+    assert list_segments(site.state / "journal") == before[2:]
 
 
 # -- empty directories --------------------------------------------------------------

@@ -116,6 +116,13 @@ def test_outcomes_go_for_outcomes_only(pieces, lane, keeps_story):
         assert not any(p.lane is Lane.STORY and not p.is_shipped for p in order)
 
 
+@given(PIECES)
+def test_where_nothing_waits_to_be_written_only_what_is_shipped_goes(pieces):
+    order = list(removal_order(pieces, None, keeps_story=False))
+
+    assert order == [piece for piece in pieces if piece.is_shipped]
+
+
 def test_every_event_has_its_value():
     expected = {
         Value.STARTED: {"upload-seen", "transfer-step"},
