@@ -10,15 +10,18 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR
 
 from dcmirror import __version__
 from dcmirror.adapters.catalogue_reading import CatalogueReader
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.journal_scan import JournalScan
 from dcmirror.adapters.state_directory import failures_path, instance_name, resolve
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.adapters.whole_file import write_whole
 from dcmirror.commands.report_screen import show
 from dcmirror.core.failed_rows import FailedRow, NotOursError
+from dcmirror.core.journal_values import Lane
 from dcmirror.core.paths import PathMap, path_map_of
 from dcmirror.core.report import ACTIONS, Query, Report
 from dcmirror.core.report_document import as_csv, as_json
@@ -72,7 +75,8 @@ def report(options: ReportOptions) -> ExitStatus:
         BooksError: the catalogue or failed.csv cannot be read.
     """
     state = resolve(options.settings, options.instance)
-    if not state.is_dir():
+    found = look_for(state)
+    if found is None or not S_ISDIR(found.st_mode):
         raise DirectoryError(
             f"state directory {state}: no such directory; has dcmirror watch run here "
             "under this --instance?"
@@ -119,7 +123,10 @@ def gather(options: ReportOptions, state: Path) -> Report:
         _take_deletions(gathered, catalogue)
         failed_csv = failures_path(settings, state)
         _take_rows(gathered, catalogue, failed_csv, path_map)
-    journal = JournalScan(state / "journal", ACTIONS, gathered.sources, options.since)
+    # Steps tell nothing that is counted here, and go before what does.
+    journal = JournalScan(
+        state / "journal", ACTIONS, gathered.sources, options.since, Lane.STORY
+    )
     for event in journal.documents():
         gathered.take_event(event)
     return gathered

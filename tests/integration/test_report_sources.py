@@ -15,10 +15,11 @@ from dcmirror.adapters.catalogue import Catalogue, SettleBatch
 from dcmirror.adapters.catalogue_reading import CatalogueReader
 from dcmirror.adapters.failed_csv_scan import scan
 from dcmirror.adapters.journal_scan import JournalScan
-from dcmirror.adapters.segments import seal, segment_name
+from dcmirror.adapters.segments import lane_writer, seal, segment_name
 from dcmirror.commands.report import ReportOptions, gather
 from dcmirror.core.failed_rows import HEADER, NotOursError
 from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.journal_values import Lane
 from dcmirror.core.report import ACTIONS, Report
 from dcmirror.core.report_figures import Sources
 from dcmirror.core.report_groups import Step
@@ -96,6 +97,17 @@ def test_a_segment_that_goes_while_we_read_is_counted_and_makes_a_hole(
 
     assert 1 == len(list(documents))
     assert (1, 1_767_571_200) == (sources.missed, sources.reaches_from)
+
+
+def test_steps_that_made_room_make_no_figure_unknown(tmp_path: Path) -> None:
+    """None of them is counted, and they are given up before anything that is."""
+    books = make_books(tmp_path, Plan(files=20))
+    before = gathered(books).sources
+    steps = lane_writer(OLD, Lane.STEPS)
+    late = line("transfer-step", day=28)
+    write(books.state / "journal", steps, 2, late)
+
+    assert before == gathered(books).sources
 
 
 def test_segments_that_ended_before_the_period_are_not_read(tmp_path: Path) -> None:
