@@ -72,6 +72,15 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
 
 
+def namespace_path(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> Any:
+    """A path as dCache has it: a relative one would match nothing, without a word."""
+    if value is not None and not value.startswith("/"):
+        raise click.BadParameter(f"{value}: a namespace path begins with /")
+    return value
+
+
 def _instance(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     from dcmirror.config_checks import expectation, instance_name
 

@@ -10,7 +10,7 @@ import click
 
 from dcmirror import config
 from dcmirror.cli_help import epilog
-from dcmirror.cli_options import common, since
+from dcmirror.cli_options import common, namespace_path, since
 from dcmirror.core.choosing import Choice, compiled
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import ExitStatus
@@ -37,7 +37,12 @@ def _globs(
     metavar="CLASS",
     help="Only rows of this failure class; may be given again.",
 )
-@click.option("--under", metavar="PATH", help="Only files below this namespace path.")
+@click.option(
+    "--under",
+    callback=namespace_path,
+    metavar="PATH",
+    help="Only files below this namespace path.",
+)
 @click.option(
     "--path",
     "globs",
@@ -147,10 +152,6 @@ def _choice(values: dict[str, Any]) -> Choice:
     least, most = choice.min_attempts, choice.max_attempts
     if least is not None and most is not None and least > most:
         raise click.UsageError("--max-attempts must not be less than --min-attempts")
-    if choice.under is not None and not choice.under.startswith("/"):
-        raise click.UsageError(
-            f"--under {choice.under}: a namespace path begins with /"
-        )
     return choice
 
 

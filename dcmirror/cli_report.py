@@ -10,7 +10,7 @@ import click
 
 from dcmirror import config
 from dcmirror.cli_help import CLASSES, epilog
-from dcmirror.cli_options import common, since
+from dcmirror.cli_options import common, namespace_path, since
 from dcmirror.core.report_tables import By
 from dcmirror.errors import ExitStatus
 
@@ -29,7 +29,12 @@ from dcmirror.errors import ExitStatus
     metavar="AGE|TIME",
     help="End before an age or a time. Default: now.",
 )
-@click.option("--under", metavar="PATH", help="Only files below this namespace path.")
+@click.option(
+    "--under",
+    callback=namespace_path,
+    metavar="PATH",
+    help="Only files below this namespace path.",
+)
 @click.option(
     "--by",
     type=click.Choice([each.value for each in By]),

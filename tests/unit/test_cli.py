@@ -131,6 +131,7 @@ def test_since_takes_an_age(command: Command, config_path: Path) -> None:
         ["replay", "--min-attempts", "3", "--max-attempts", "2"],
         ["replay", "-", "--json"],
         ["replay", "--under", "raw"],
+        ["report", "--under", "raw"],
         ["replay", "x.csv", "--from-audit", "y.csv"],
         ["replay", "--from-audit", "x", "--from-reconcile", "y"],
         ["replay", "--from-reconcile", "x", "--class", "gone"],
