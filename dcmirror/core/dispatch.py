@@ -32,6 +32,7 @@ class Dispatcher:
         self._order = 0
         self.short_of = 0.0
         self.needs = 0
+        self.short_for: str | None = None
         self._counts = dict.fromkeys(State, 0)
 
     def __repr__(self) -> str:
@@ -156,7 +157,7 @@ class Dispatcher:
         self._ready.pop(entry.job.task, None)
         self._counts[entry.state] -= 1
         self._counts[state] += 1
-        entry.state = state
+        entry.state, entry.held_by = state, None
 
     def _leave_seat(self, entry: Entry) -> None:
         if entry.worker is None:
@@ -171,7 +172,7 @@ class Dispatcher:
     def ready_again(self, entry: Entry, *, first: bool = False) -> None:
         """Back to the queue; ``first`` puts it before everything else."""
         self._move(entry, State.READY)
-        entry.probes = entry.held_by = None
+        entry.probes = None
         self._queue_head(entry.job.relative)
         if first and entry.job.task in self._ready:
             self._ready.move_to_end(entry.job.task, last=False)
@@ -249,16 +250,17 @@ class Dispatcher:
         """Jobs for each worker that has room, with the worker's number.
 
         ``space`` is how many bytes the destination can still take; at the first job
-        that is larger, handing out ends: it ``needs`` that much, and was ``short_of``
-        the rest.
+        that is larger, handing out ends: it is ``short_for`` that task, which ``needs``
+        so much, and ``short_of`` the rest.
         """
         chosen: list[tuple[Entry, int]] = []
-        self.short_of, self.needs = 0.0, 0
+        self.short_of, self.needs, self.short_for = 0.0, 0, None
         while (pair := self._next_pair()) is not None:
             entry, seat = pair
             size = entry.job.size or 0
             if size > space:
                 self.short_of, self.needs = size - space, size
+                self.short_for = entry.job.task
                 break
             space -= size
             self._give(entry, seat, now)

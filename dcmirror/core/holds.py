@@ -6,6 +6,7 @@ caller from the ``Hold`` that ``begin`` and ``end`` return.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,15 @@ SOURCE_STREAK = 10
 SOURCE_CLASSES = frozenset(
     {FailureClass.FORBIDDEN, FailureClass.GONE, FailureClass.REMOVED}
 )
+#: What an attempt needs, in the order in which it meets it.
+_WAY = (
+    HoldKind.BOOKS,
+    HoldKind.DESTINATION,
+    HoldKind.DOOR,
+    HoldKind.CREDENTIAL,
+    HoldKind.SOURCE,
+    HoldKind.POOL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,10 @@ class HoldKey:
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.host}".rstrip()
+
+    def is_before(self, other: HoldKey) -> bool:
+        """Whether an attempt that meets ``other`` has got past this one."""
+        return _WAY.index(self.kind) < _WAY.index(other.kind)
 
 
 @dataclass(slots=True)
@@ -150,6 +164,17 @@ class HoldBook:
     def global_holds(self) -> list[Hold]:
         """The holds that stop all dispatch: every kind but a pool's."""
         return [h for h in self._holds.values() if h.key.kind is not HoldKind.POOL]
+
+    def is_hidden(self, hold: Hold) -> bool:
+        """Whether a probe would end at another hold before it says anything of this.
+
+        A cause that waits for somebody to act, without a date, hides all others.
+        """
+        return any(
+            other.probe_at == math.inf or other.key.is_before(hold.key)
+            for other in self.global_holds()
+            if other is not hold
+        )
 
     def next_probe(self) -> float | None:
         """When the next probe is due, of holds that nobody probes now."""

@@ -130,9 +130,14 @@ class Engine:
         """Whether intake may go on after a pause."""
         return self.dispatcher.load <= self.plan.max_jobs // 2
 
+    @property
+    def hands_out(self) -> bool:
+        """Whether jobs, and with them probes, may go out at all."""
+        return not (self.is_stopping or self.is_yielding)
+
     def hand_out(self, now: float) -> dict[int, list[Job]]:
         """The jobs that each worker gets now, with what the catalogue knows of them."""
-        if self.is_stopping or self.is_yielding:
+        if not self.hands_out:
             return {}
         pairs = self.hold_desk.probes(now)
         if not self.holds.global_holds():
@@ -169,6 +174,8 @@ class Engine:
     def _begin_space_hold(self, now: float) -> None:
         if self.dispatcher.count(State.OUT):
             return  # what runs gives back its reservation, or fills the disk, first
+        if not self.space.could_take(self.dispatcher.needs):
+            return  # no hold would ever end: ``tick`` lets it go
         key = HoldKey(HoldKind.DESTINATION)
         self.hold_desk.begin(key, self.space.shortage(), now)
 
@@ -319,12 +326,23 @@ class Engine:
         """Due times, bounds and patience."""
         self.dispatcher.due(now)
         self.source_watch.settle_due(now)
+        self._let_go_of_what_never_fits(wall)
         for entry in self.dispatcher.longest_waiting(self.plan.max_waiting):
             failure = Failure(
                 FailureClass.OVERFLOW,
                 f"more than {self.plan.max_waiting} jobs wait ([pipeline] max_waiting)",
             )
             self._settle_entry(entry, FailureClass.OVERFLOW, failure, None, wall)
+
+    def _let_go_of_what_never_fits(self, wall: float) -> None:
+        """One event with a forged size must not stop all the others (G6)."""
+        entry = self.dispatcher.entries.get(self.dispatcher.short_for or "")
+        if entry is None or entry.state is not State.READY:
+            return
+        if not self.space.could_take(entry.job.size or 0):
+            text = self.space.impossible(entry.job.size or 0)
+            failure = Failure(FailureClass.DESTINATION, text)
+            self._settle_entry(entry, FailureClass.DESTINATION, failure, None, wall)
 
     def _settle_entry(
         self,

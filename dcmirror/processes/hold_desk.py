@@ -5,6 +5,7 @@ The engine asks it before it hands jobs out and after each attempt.
 
 from __future__ import annotations
 
+from dcmirror.core.diagnosis import CURL_CA, CURL_CERTIFICATE, CURL_TIMEOUT
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.entries import Entry
 from dcmirror.core.failures import Failure, FailureClass, Treatment
@@ -18,7 +19,6 @@ _PROBED_WITHOUT_JOB = (HoldKind.DESTINATION, HoldKind.BOOKS)
 _SILENT = (ResultKind.BUSY, ResultKind.AGAIN, ResultKind.PARKED)
 #: Until a probe that could not be made, or said nothing, is made again (seconds).
 _SOON = 1.0
-_CURL_TIMEOUT = 28
 #: Half of a topic's retention, where nobody changed Kafka's default of seven days.
 ALERT_SECONDS = 3.5 * 86400
 
@@ -84,17 +84,20 @@ class HoldDesk:
     def probes(self, now: float) -> list[tuple[Entry, int]]:
         """One job for each hold whose probe is due and that a job can probe."""
         pairs = []
-        blocking = {hold.key for hold in self.holds.global_holds()}
         for hold in self.holds.all():
-            if hold.probing or hold.probe_at > now or blocking - {hold.key}:
+            kind = hold.key.kind
+            if hold.probing or hold.probe_at > now or kind in _PROBED_WITHOUT_JOB:
                 continue
-            if hold.key.kind in _PROBED_WITHOUT_JOB:
+            if self.holds.is_hidden(hold):
+                hold.probe_at = now + _SOON
                 continue
             pair = self._probe(hold, now)
             if pair is not None:
                 pairs.append(pair)
-            elif hold.key.kind is HoldKind.POOL and not self._candidates(hold):
+            elif kind is HoldKind.POOL and not self._candidates(hold):
                 self.end(hold.key, now)  # no file waits for that pool any more
+            elif kind is HoldKind.SOURCE:
+                self.holds.probe_failed(hold.key, now)  # the folder was asked for
             else:
                 hold.probe_at = now + _SOON  # nothing to probe with, or nobody free
         return pairs
@@ -109,8 +112,9 @@ class HoldDesk:
 
     def _candidates(self, hold: Hold) -> list[Entry]:
         if hold.key.kind is HoldKind.POOL:
+            # All of them: who is not the next one of its path cannot be handed out.
             entries = self._dispatcher.entries.values()
-            return [e for e in entries if e.held_by == hold.key][:1]
+            return [e for e in entries if e.held_by == hold.key]
         ready = list(self._dispatcher.probe_candidates())
         if hold.key.kind is HoldKind.SOURCE:
             fresh = [e for e in ready if not e.past_source_hold]
@@ -142,7 +146,7 @@ class HoldDesk:
 
     def _timed_out(self, failure: Failure, now: float) -> HoldKey | None:
         host = failure.host
-        if failure.curl_code != _CURL_TIMEOUT or host is None:
+        if failure.curl_code != CURL_TIMEOUT or host is None:
             return None
         if not self.holds.timed_out(host):
             return None
@@ -159,15 +163,26 @@ class HoldDesk:
         key: HoldKey | None,
         now: float,
     ) -> None:
-        asked_nobody = result.failure is None and not result.requests
+        is_silent = result.kind in _SILENT or (
+            result.failure is None and not result.requests
+        )
         if key == probed or _fails_source(probed, result):
             entry.probes = None
             self.holds.probe_failed(probed, now)
-        elif result.kind in _SILENT or key is not None or asked_nobody:
+        elif is_silent or _ends_before(probed, key, result):
             self.inconclusive(entry, now)
         else:
             entry.probes = None
             self.end(probed, now)
+
+
+def _ends_before(probed: HoldKey, key: HoldKey | None, result: AttemptResult) -> bool:
+    """Whether another cause kept the attempt from getting as far as the probed one."""
+    if key is None or result.failure is None:
+        return False
+    # A proxy or a CA directory that cannot be read: nobody was asked.
+    asked_nobody = result.failure.curl_code in (CURL_CERTIFICATE, CURL_CA)
+    return asked_nobody or not probed.is_before(key)
 
 
 def _fails_source(probed: HoldKey, result: AttemptResult) -> bool:

@@ -28,6 +28,7 @@ class Space:
         min_free: int | None,
     ) -> None:
         self.free_bytes: int | None = None
+        self.total_bytes: int | None = None
         self.min_free = min_free or 0
         self._configured = min_free
         self._dispatcher = dispatcher
@@ -37,8 +38,10 @@ class Space:
         """What a worker saw; None where it could not see."""
         if free_bytes is not None:
             self.free_bytes = free_bytes
-        if total_bytes is not None and self._configured is None:
-            self.min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
+        if total_bytes is not None:
+            self.total_bytes = total_bytes
+            if self._configured is None:
+                self.min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
 
     def keep_free(self, min_free: int | None) -> None:
         """Obey another setting from now on."""
@@ -61,6 +64,18 @@ class Space:
                 (entry.job.size or 0) - (got.bytes_received if got else 0), 0
             )
         return reserved
+
+    def could_take(self, size: int) -> bool:
+        """Whether a file of this size fits once everything else is gone."""
+        return self.total_bytes is None or size <= self.total_bytes - self.min_free
+
+    def impossible(self, size: int) -> str:
+        """Why a file of this size is given up."""
+        return (
+            f"{size} bytes, and the whole file system of the mirror has "
+            f"{self.total_bytes}, of which {self.min_free} stay free "
+            "([destination] min_free)"
+        )
 
     def is_enough(self) -> bool:
         """Whether a hold for want of space may end."""

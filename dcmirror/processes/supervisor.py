@@ -13,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 
 from dcmirror.core.entries import State
-from dcmirror.core.holds import HoldKey, HoldKind
+from dcmirror.core.holds import Hold, HoldKey, HoldKind
 from dcmirror.core.messages import (
     DestinationState,
     Drain,
@@ -128,7 +128,7 @@ class Supervisor:
             self._settle_at,
             self._deadline,
             self.engine.dispatcher.next_due(),
-            self.engine.holds.next_probe(),
+            self.engine.holds.next_probe() if self.engine.hands_out else None,
             self.feed.next_due() if self._hears_feed else None,
             self.fleet.next_spawn(),
         ]
@@ -255,8 +255,12 @@ class Supervisor:
             if hold.key.kind is HoldKind.DESTINATION:
                 self.engine.holds.probe_failed(hold.key, now)  # until it says better
                 self._send_probe(ProbeDestination())
-            elif hold.key.kind is HoldKind.SOURCE:
+            elif hold.key.kind is HoldKind.SOURCE and self._may_ask_source(hold):
                 self._send_probe(ProbeSource())
+
+    def _may_ask_source(self, hold: Hold) -> bool:
+        """Once per probe: the engine, which asks with a job, sets the next date."""
+        return self.engine.hands_out and not self.engine.holds.is_hidden(hold)
 
     def _send_probe(self, message: ProbeDestination | ProbeSource) -> None:
         for child in self.fleet.workers():
