@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from dcmirror.adapters.catalogue_schema import VERSION
 from dcmirror.adapters.sqlite_files import books_errors
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.errors import BooksError
 
 _BUSY_SECONDS = 10.0
@@ -36,7 +37,7 @@ class CatalogueReader:
         self._path = path
         self._page = page
         self._connection: sqlite3.Connection | None = None
-        if path.exists():
+        if look_for(path) is not None:
             with books_errors(self._path):
                 self._connection = self._open(busy_seconds)
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dcmirror.adapters.locks import Held, look_at
 from dcmirror.adapters.state_directory import lock_path, status_path
+from dcmirror.adapters.whereabouts import unseen
 from dcmirror.core.escapes import shown
 from dcmirror.core.sight import Sight
 from dcmirror.errors import DcmirrorError
@@ -36,7 +35,7 @@ def see(state: Path, command: str) -> Sight:
         problem = f"there is no state directory {shown(str(state))}"
         return Sight(command, now, False, problem=problem)
     except (OSError, DcmirrorError) as exc:
-        return Sight(command, now, None, problem=_cannot_see(state, exc))
+        return Sight(command, now, None, problem=unseen(state, exc))
     return _with_status(status_path(state, command), command, now, held)
 
 
@@ -94,22 +93,6 @@ def _is_status(found: Any) -> bool:
         and isinstance(found.get("pid"), int)
         and isinstance(found.get("at"), (int, float))
     )
-
-
-def _cannot_see(state: Path, exc: Exception) -> str:
-    why = (exc.strerror if isinstance(exc, OSError) else str(exc)) or str(exc)
-    hint = ""
-    if isinstance(exc, PermissionError):
-        hint = f"; ask as {_owner(state)} or a member of its group"
-    return f"{shown(str(state))}: {why}{hint}"
-
-
-def _owner(path: Path) -> str:
-    uid = "its owner"
-    with suppress(OSError, KeyError):
-        uid = str(os.stat(path).st_uid)
-        return pwd.getpwuid(int(uid)).pw_name
-    return uid
 
 
 def _process_state(held: Held | None) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from dcmirror.adapters.durable import sync_directory, write_all
 from dcmirror.adapters.linux import network_file_system
+from dcmirror.adapters.whereabouts import owner_of, user_name
 from dcmirror.errors import DirectoryError
 from dcmirror.settings import Settings
 
@@ -119,7 +120,8 @@ def prepare(path: Path) -> StateDirectory:
     """Make the directory where it is missing, and refuse one that cannot serve.
 
     Raises:
-        DirectoryError: it cannot be made or written, or is on a network file system.
+        DirectoryError: it cannot be made or written, is on a network file system, or
+            its books are another user's.
     """
     try:
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -133,6 +135,10 @@ def prepare(path: Path) -> StateDirectory:
         )
     try:
         return StateDirectory(path, _tag(path))
+    except PermissionError as exc:
+        raise DirectoryError(
+            f"state directory {path}: {exc.strerror}; {_as(owner_of(path))}"
+        ) from exc
     except OSError as exc:
         raise DirectoryError(
             f"state directory {path} cannot be written: {exc.strerror}"
@@ -144,10 +150,21 @@ def _tag(path: Path) -> str:
     name = path / "tag"
     if not name.exists():
         _write_tag(path, name)
+    owner = name.stat().st_uid
+    if owner != os.geteuid():
+        # Root can write here too, but its locks and books would keep the owner out.
+        raise DirectoryError(
+            f"state directory {path}: its books belong to {user_name(owner)}; "
+            f"{_as(user_name(owner))}"
+        )
     tag = name.read_text(errors="replace").strip()
     if not _TAG.fullmatch(tag):
         raise DirectoryError(f"{name} must hold 8 hexadecimal digits; has {tag[:40]!r}")
     return tag
+
+
+def _as(user: str) -> str:
+    return f"run this as {user}: sudo -u {user} dcmirror ..."
 
 
 def _write_tag(path: Path, name: Path) -> None:

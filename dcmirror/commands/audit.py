@@ -11,6 +11,7 @@ from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.catalogue_scratch import Scratch
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import prepare, resolve
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.commands.audit_counts import SpanTotals
 from dcmirror.commands.audit_options import AuditOptions, form_of
 from dcmirror.commands.audit_progress import audit_progress
@@ -97,7 +98,7 @@ def _ask_door(
 def _state_of(options: AuditOptions) -> Path:
     state = resolve(options.settings, options.instance)
     for each in (state, *options.states):
-        if not (each / "catalogue.db").exists():
+        if look_for(each / "catalogue.db") is None:
             raise DirectoryError(
                 f"{each}: no catalogue there; has dcmirror watch run here under this "
                 "--instance?"

@@ -28,7 +28,7 @@ from dcmirror.commands.check_report import (
     ok,
 )
 from dcmirror.core.filters import Rules
-from dcmirror.errors import ConfigError, DirectoryError, ExitStatus
+from dcmirror.errors import ConfigError, DcmirrorError, DirectoryError, ExitStatus
 from dcmirror.settings import Settings
 
 _DEADLINE = 10.0  # seconds for each single probe
@@ -70,12 +70,28 @@ def _findings(options: CheckOptions) -> Iterator[Finding]:
             yield fail("configuration", ExitStatus.BAD_CONFIGURATION, line)
         return
     yield ok("configuration", str(options.config_path))
-    yield from _kafka(options, settings)
-    yield from _credential(options, settings)
-    yield from check_mirror(settings)
-    yield from _books(options, settings)
-    yield from _source(options, settings)
-    yield from _elastic(options, settings)
+    probes = {
+        "Kafka": (ExitStatus.INTAKE, _kafka(options, settings)),
+        "credential": (ExitStatus.CREDENTIAL, _credential(options, settings)),
+        "mirror": (ExitStatus.DIRECTORY, check_mirror(settings)),
+        "books": (ExitStatus.DIRECTORY, _books(options, settings)),
+        "door": (ExitStatus.DOOR, _source(options, settings)),
+        "Elasticsearch": (ExitStatus.ELASTIC, _elastic(options, settings)),
+    }
+    for name, (status, probe) in probes.items():
+        yield from _whole(name, status, probe)
+
+
+def _whole(
+    name: str, status: ExitStatus, probe: Iterator[Finding]
+) -> Iterator[Finding]:
+    """One that breaks off is a finding too: the others are still looked at."""
+    try:
+        yield from probe
+    except DcmirrorError as error:
+        yield fail(name, error.exit_status, str(error))
+    except OSError as error:
+        yield fail(name, status, str(error))
 
 
 def _elastic(options: CheckOptions, settings: Settings) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from dcmirror.core.door_errors import REMEDIES
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.paths import path_map_of
 from dcmirror.core.policy import MAX_HOPS, check_redirect, place_of
-from dcmirror.errors import ExitStatus
+from dcmirror.errors import ExitStatus, UnsafePathError
 from dcmirror.settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -88,7 +88,12 @@ def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Findin
         text = f"{path}: not below {paths.root}"
         yield fail("file", ExitStatus.BAD_CONFIGURATION, text, "name one that is")
         return
-    answer = prober.get(paths.url(path), at_door=True)
+    try:
+        url = paths.url(path)
+    except UnsafePathError as error:
+        yield fail("file", ExitStatus.BAD_CONFIGURATION, str(error))
+        return
+    answer = prober.get(url, at_door=True)
     if answer.curl_code:
         yield _unreachable("file", path, answer)
     elif answer.headers.status == 200:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from dcmirror.adapters.credentials import ProxyInfo, read_ca_directory, read_proxy
 from dcmirror.adapters.directory_probe import DirectoryState, look_at
-from dcmirror.adapters.failed_csv import FailedCsv
+from dcmirror.adapters.failed_csv import FailedCsv, NotOursError
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.commands.check_report import Finding, duration, fail, ok, size, warn
 from dcmirror.errors import CredentialError, DcmirrorError, ExitStatus
 from dcmirror.settings import Settings
@@ -152,17 +154,41 @@ def _unusable(name: str, state: DirectoryState, key: str) -> Finding:
 
 def check_files(settings: Settings) -> Iterator[Finding]:
     """Whether the files that the configuration names could be written."""
-    places = {
-        "[local] failedtasksfile": settings.local.failedtasksfile,
+    failures = settings.local.failedtasksfile
+    if failures is not None:
+        # It is replaced, beside a lock: the directory counts even if it exists.
+        trouble = _trouble_beside(failures) or _trouble_with(failures, S_ISREG)
+        yield from _unwritable("[local] failedtasksfile", failures, trouble)
+    appended = {
         "[log] file": settings.log.file,
         "[journal] export": settings.journal.export,
     }
-    for key, path in places.items():
-        trouble = None if path is None else _trouble_beside(path)
-        if trouble is not None:
-            text = f"{path}: {trouble.strerror}"
-            remedy = "it must be in a directory that exists and that we may write to"
-            yield fail(key, ExitStatus.BAD_CONFIGURATION, text, remedy)
+    for key, path in appended.items():
+        if path is not None:
+            yield from _unwritable(key, path, _trouble_with(path))
+
+
+def _unwritable(key: str, path: Path, trouble: OSError | None) -> Iterator[Finding]:
+    if trouble is not None:
+        text = f"{path}: {trouble.strerror}"
+        remedy = "it must be a file, in a directory that exists, and ours to write to"
+        yield fail(key, ExitStatus.BAD_CONFIGURATION, text, remedy)
+
+
+def _trouble_with(
+    path: Path, suits: Callable[[int], bool] = lambda mode: not S_ISDIR(mode)
+) -> OSError | None:
+    """Why we could not write to a file that exists, or make one that does not."""
+    try:
+        if not suits(os.stat(path).st_mode):
+            return OSError(errno.EINVAL, "not a file")
+    except FileNotFoundError:
+        return _trouble_beside(path)
+    except OSError as error:
+        return error
+    if not os.access(path, os.W_OK, effective_ids=True):
+        return OSError(errno.EACCES, os.strerror(errno.EACCES))
+    return None
 
 
 def _trouble_beside(path: Path) -> OSError | None:
@@ -174,14 +200,16 @@ def _trouble_beside(path: Path) -> OSError | None:
 
 def check_failed_csv(path: Path) -> Finding:
     """Whether there are failures."""
-    if not path.exists():
-        return ok("failed.csv", f"{path}: no failures yet")
     try:
+        if look_for(path) is None:  # reading would leave a lock beside it
+            return ok("failed.csv", f"{path}: no failures yet")
         rows, torn = FailedCsv(path).read()
-    except DcmirrorError as error:
+    except NotOursError as error:
         return warn("failed.csv", str(error), "watch moves it aside")
+    except DcmirrorError as error:
+        return fail("failed.csv", error.exit_status, str(error))
     text = f"{path}: {len(rows)} rows" + (f", {torn} torn" if torn else "")
-    if rows:
+    if rows or torn:
         return warn("failed.csv", text, "see `dcmirror replay --dry-run`")
     return ok("failed.csv", text)
 

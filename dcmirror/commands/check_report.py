@@ -71,7 +71,7 @@ def as_json(findings: Sequence[Finding]) -> str:
         for each in findings
     ]
     document = {"checks": checks, "exit_status": int(exit_status(findings))}
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)  # ASCII: a name may be no Unicode text
 
 
 def _printable(text: str) -> str:

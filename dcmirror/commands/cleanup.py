@@ -10,6 +10,7 @@ from dcmirror.adapters.catalogue_deletions import DeletionBook
 from dcmirror.adapters.catalogue_pruned import PrunedBook
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire
 from dcmirror.adapters.state_directory import StateDirectory, prepare, resolve
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.commands import cleanup_show as show
 from dcmirror.commands.cleanup_plan import DryRunFact, Planning, Scope
 from dcmirror.commands.cleanup_room import Pulse, Room, say
@@ -59,7 +60,7 @@ def cleanup(options: CleanupOptions) -> ExitStatus | int:
             '--prune-empty needs renames, and [cleanup] isolate = "never" forbids them'
         )
     where = resolve(options.settings, options.instance)
-    if not options.local_only and not (where / "catalogue.db").exists():
+    if not options.local_only and look_for(where / "catalogue.db") is None:
         raise DirectoryError(
             f"no catalogue in {where}; has dcmirror watch run here under this "
             "--instance?"

@@ -17,6 +17,7 @@ from dcmirror.adapters.state_directory import (
     prepare,
     resolve,
 )
+from dcmirror.adapters.whereabouts import look_for
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
 from dcmirror.commands.replay_options import PIPE, ReplayOptions
 from dcmirror.commands.replay_progress import progress_for
@@ -69,7 +70,7 @@ def replay(options: ReplayOptions) -> ExitStatus | int:
         if options.csv == PIPE:
             return _through_a_pipe(options, state)
         path = options.csv or failures_path(settings, state.path)
-        if not path.exists():
+        if look_for(path) is None:
             return _missing(options, path)
         for _ in scan(path):  # beside a file that is not ours no lock is made
             break

@@ -497,6 +497,79 @@ def test_a_file_in_a_directory_that_is_not_there_ends_with_4(
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [("local", "failedtasksfile"), ("log", "file"), ("journal", "export")],
+)
+def test_a_directory_in_place_of_a_file_ends_with_4(
+    site: Site, table: str, key: str
+) -> None:
+    place = site.directory / "place"
+    place.mkdir()
+    site.values.setdefault(table, {})[key] = str(place)
+
+    assert site.check() == ExitStatus.BAD_CONFIGURATION
+    assert site.bad_lines()[0].startswith(f"FAIL  [{table}] {key}: {place}: not a file")
+
+
+def test_a_failed_csv_that_cannot_be_read_ends_with_13(site: Site) -> None:
+    (site.directory / "state" / "failed.csv").mkdir(parents=True)
+
+    assert site.check() == ExitStatus.DIRECTORY
+    assert only(site).startswith("FAIL  failed.csv: ")
+
+
+def test_a_log_file_that_exists_is_enough(site: Site) -> None:
+    """Its directory may belong to somebody else, as /var/log does."""
+    site.values["log"] = {"file": "/dev/null"}
+
+    assert (site.check(), site.bad_lines()) == (ExitStatus.DONE, [])
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_log_file_that_we_may_not_write_ends_with_4(site: Site) -> None:
+    path = site.directory / "log"
+    path.touch(mode=0o400)
+    site.values["log"] = {"file": str(path)}
+
+    assert site.check() == ExitStatus.BAD_CONFIGURATION
+    assert only(site).startswith(f"FAIL  [log] file: {path}: Permission denied")
+
+
+@pytest.mark.parametrize("key", ["failedtasksfile", "downloadfolder"])
+def test_a_name_that_no_file_can_have_is_a_line_like_others(
+    site: Site, key: str
+) -> None:
+    site.values["local"][key] = "/" + "x" * 300
+    status = site.check(as_json=True)
+    document = json.loads("\n".join(site.lines))
+
+    assert status != ExitStatus.DONE
+    assert document["exit_status"] == status
+    assert "door" in [check["name"] for check in document["checks"]]
+
+
+def test_a_file_whose_name_is_no_text_ends_with_4(site: Site, door: FakeDCache) -> None:
+    status = site.check(file=f"{door.root}/{FOLDER}/\udcff", as_json=True)
+
+    assert status == ExitStatus.BAD_CONFIGURATION
+    assert "not Unicode text" in json.loads("\n".join(site.lines))["checks"][-1]["text"]
+
+
+def test_a_probe_that_breaks_off_is_a_line_like_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Iterator[None]:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere")
+        yield
+
+    monkeypatch.setattr("dcmirror.commands.check.check_mirror", broken)
+
+    assert site.check() == ExitStatus.DIRECTORY
+    assert only(site).startswith("FAIL  mirror: [Errno 13] Permission denied")
+    assert site.lines[-1].startswith("OK    door")
+
+
 def test_rows_in_failed_csv_are_a_warning_and_another_file_too(site: Site) -> None:
     path = site.directory / "failed.csv"
     path.write_text("name,size\nx,1\n")
