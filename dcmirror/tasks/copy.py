@@ -254,7 +254,8 @@ class CopyAttempt:
         return Held(None, seen.size, computed, verified=True)
 
     def _adopt(self, seen: Seen, held: Held) -> AttemptResult:
-        if self.job.known is None:
+        if not _knows(self.job.known, seen, held):
+            # A kill may have come right after the rename, before its directory's sync.
             self.tools.store.sync_directories(self.job.relative)
         copy = self._record(held, seen.mtime_ns)
         return self._result(ResultKind.ADOPTED, copy=copy)
@@ -480,6 +481,15 @@ class CopyAttempt:
             phases=exchange.phases,
             hosts=hosts,
         )
+
+
+def _knows(known: CopyRecord | None, seen: Seen, held: Held) -> bool:
+    """Whether the catalogue's row speaks of this very file, not of an older version."""
+    return known is not None and (known.pnfsid, known.size, known.mtime_ns) == (
+        held.pnfsid,
+        seen.size,
+        seen.mtime_ns,
+    )
 
 
 def _held(known: CopyRecord | None, seen: Seen) -> Held | None:

@@ -7,6 +7,8 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from copy_site import MIB, Site, configured
 from dcmirror.core import marks
 from dcmirror.core.jobs import CopyRecord, Job, ResultKind
@@ -23,6 +25,25 @@ def test_same_event_again_is_adopted_without_a_request(site: Site) -> None:
     assert ResultKind.ADOPTED is second.kind
     assert [] == site.asked()
     assert replace(first.copy, copied_at=0.0) == replace(second.copy, copied_at=0.0)
+
+
+def test_what_the_books_do_not_know_is_made_durable_before_it_is_adopted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill may have come between the rename and the sync of the directory."""
+    synced: list[str] = []
+    monkeypatch.setattr(site.store, "sync_directories", synced.append)
+    old = site.copy(site.upload("file", b"old")).copy
+    job = site.upload("file", b"newer")
+    new = site.copy(job).copy
+    assert old is not None
+    assert new is not None
+    assert synced == []
+
+    for known in (None, old, replace(new, mtime_ns=1), new):
+        assert site.copy(replace(job, known=known)).kind is ResultKind.ADOPTED
+
+    assert synced == ["file"] * 3
 
 
 def test_copy_that_was_tampered_with_is_made_again(site: Site) -> None:
