@@ -8,123 +8,27 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from copies import DAY, RAW, copy_here
-from dcmirror import config
+from cleanup_site import Site
+from copies import DAY, RAW
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
 from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.segments import list_segments
-from dcmirror.commands.cleanup import CleanupOptions, cleanup
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.report import Form, ReportOptions, report
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.journal_values import Value
 from dcmirror.core.paths import is_isolated_name
 from dcmirror.errors import ConfigError
-from dcmirror.settings import Settings
-from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 from one_sink import save_checkpoint
-
-PROVED = {"allowed": True, "max_fraction": 1.0, "requests_per_second": 5000.0}
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
-
-
-@dataclass
-class Site:
-    """A configured cleanup, its books and its mirror."""
-
-    source: FakeDCache
-    settings: Settings
-    state: Path
-    mirror: Path
-
-    def set(self, **over: Any) -> None:
-        """Change [cleanup]."""
-        changed = replace(self.settings.cleanup, **over)
-        self.settings = replace(self.settings, cleanup=changed)
-
-    def upload(self, *names: str, size: int = 100) -> list[str]:
-        """Files at the source; their paths."""
-        paths = [f"{RAW}/{name}" for name in names]
-        for number, path in enumerate(paths):
-            self.source.upload(path, size=size, seed=number)
-        return paths
-
-    def copies(self, *names: str, size: int = 100, **over: Any) -> None:
-        """Files at the source, and proved copies of them here."""
-        paths = self.upload(*names, size=size)
-        copy_here(self.mirror, self.state / "catalogue.db", self.source, paths, **over)
-
-    def run(self, **over: Any) -> int:
-        """The command; its exit status."""
-        return int(cleanup(CleanupOptions(settings=self.settings, **over)))
-
-    def left(self) -> set[str]:
-        """Names at the source."""
-        return {path.removeprefix(RAW + "/") for path in self.source.files}
-
-    def results(self) -> list[tuple[str, str | None, str | None]]:
-        """Path, result and error of each deletion."""
-        return self.query("SELECT relative, result, error FROM deletions")
-
-    def query(self, sql: str) -> list[Any]:
-        """Ask the catalogue."""
-        with closing(sqlite3.connect(self.state / "catalogue.db")) as database:
-            return database.execute(sql).fetchall()
-
-    def events(self) -> list[dict[str, Any]]:
-        """What the journal has."""
-        segments = sorted((self.state / "journal").glob("*-*-*.ndjson"))
-        return [
-            json.loads(line)
-            for segment in segments
-            for line in segment.read_text().splitlines()
-        ]
-
-
-@pytest.fixture
-def site(
-    tmp_path: Path, source: FakeDCache, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> Site:
-    """One that may delete at once."""
-    monkeypatch.setenv("DCMIRROR_TEST_PROBE_SCALE", "0.005")
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    text = f"""
-[kafka]
-topic = "t"
-servers = ["127.0.0.1:9"]
-consumergroup = "g"
-[dcache]
-url = "{source.door_url}"
-pool = "{source.root}"
-folder = "/exp/raw"
-[local]
-proxy = "{pki.proxy}"
-capath = "{pki.capath}"
-downloadfolder = "{mirror}"
-[state]
-directory = "{tmp_path / "state"}"
-"""
-    settings = config.parse(text, "test", {})
-    site = Site(source, settings, tmp_path / "state", mirror)
-    site.set(**PROVED)
-    return site
 
 
 def everything_is_accounted_for(site: Site, *, gone: set[str]) -> None:
