@@ -7,6 +7,7 @@ durable, so an interruption at any point loses none.
 from __future__ import annotations
 
 import os
+import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from dcmirror.processes.settler import Settlement
 
 #: Successes after which the file is written anew.
 REWRITE_EVERY = 1000
+_TASKS_OF_ROWS = uuid.UUID("2f6b1a52-9c0e-5f4b-8d7e-41c7a90b3d18")
 #: Rows that are offered before the loop looks at its children again.
 _AT_ONCE = 200
 
@@ -84,7 +86,7 @@ class RowsFeed:
             raise UnsafePathError(f"{row.path} is not below [dcache] folder")
         check_relative(relative)
         return Job(
-            task=row.task,
+            task=self._task_of(row),
             kind=JobKind.REPLAY,
             path=row.path,
             relative=relative,
@@ -97,6 +99,16 @@ class RowsFeed:
             door=row.door,
             pool=row.pool,
         )
+
+    def _task_of(self, row: FailedRow) -> str:
+        """The row's own task, but never that of another row's job.
+
+        A task is made of a record's offset, and so comes again with a topic that is
+        made anew: the outcome of one file would take out the row of the other.
+        """
+        if self._keys.get(row.task, row.key) == row.key:
+            return row.task
+        return str(uuid.uuid5(_TASKS_OF_ROWS, repr(row.key)))
 
     def settled(self, settlements: list[Settlement]) -> None:
         """These outcomes are durable: note what becomes of their rows."""
