@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -20,6 +21,7 @@ from dcmirror.adapters.elastic_client import (
     connect,
 )
 from dcmirror.adapters.sinks import Receipt, ShippedLine
+from dcmirror.core.blame import Blame
 from dcmirror.core.bulk import (
     ANSWER_FILTER,
     SETUP_REMEDY,
@@ -43,9 +45,6 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 # Somebody must act; a new key in the file ends this pause early.
 _HELP_PAUSE = 30.0
-# A server's error that sticks to some lines while others are taken is theirs.
-_MOST_FAULTS = 12
-
 _MANY = 1 << 30
 # From so many lines on, two connections: a server takes 1.7 times as many then.
 _WORTH_TWO = 400
@@ -82,8 +81,7 @@ class ElasticSink:
         self._most_lines = _MANY
         self._most_bytes = _MANY
         self._failures = 0
-        self._faults: dict[tuple[str, int], int] = {}
-        self._has_taken = False
+        self._blame = Blame()
         self._warning: str | None = None
 
     def __repr__(self) -> str:
@@ -94,6 +92,7 @@ class ElasticSink:
 
     def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Send as many as two requests take."""
+        lines, late = self._blame.last(lines)
         parts = self._parts(lines)
         bodies = [self._body(part) for part in parts]
         answers = iter(self._answers([body for body in bodies if body is not None]))
@@ -103,7 +102,7 @@ class ElasticSink:
             else self._note(part, next(answers))
             for part, body in zip(parts, bodies, strict=True)
         ]
-        return _together(receipts, lines[sum(map(len, parts)) :])
+        return _together(receipts, [*lines[sum(map(len, parts)) :], *late])
 
     def settle(self) -> dict[str, Any]:
         """What is taken is durable; nothing to remember."""
@@ -211,7 +210,7 @@ class ElasticSink:
     def _receipt(self, lines: Sequence[ShippedLine], verdict: Verdict) -> Receipt:
         """Take the answer apart: what is done, what comes again, what is dead."""
         self._most_lines = min(self._most_lines * 2, _MANY)
-        dead, again = self._faulty(lines, verdict)
+        dead, again = self._blame.sort(lines, verdict)
         dead += verdict.of(Fate.DEAD)
         paused = verdict.of(Fate.PAUSE)
         waiting = [*paused, *verdict.of(Fate.RETRY), *again]
@@ -234,25 +233,6 @@ class ElasticSink:
             needs_help=bool(paused),
             is_stuck=bool(waiting) and len(again) == len(waiting),
         )
-
-    def _faulty(
-        self, lines: Sequence[ShippedLine], verdict: Verdict
-    ) -> tuple[list[Refusal], list[Refusal]]:
-        """Server's errors: those that stick to a line, and those to try again."""
-        self._has_taken = self._has_taken or verdict.taken > 0
-        dead, again = [], []
-        before, self._faults = self._faults, {}
-        for why in verdict.of(Fate.FAULT):
-            key = lines[why.index][:2]
-            count = before.get(key, 0) + 1
-            if count >= _MOST_FAULTS and self._has_taken:
-                dead.append(why)
-            else:
-                self._faults[key] = count
-                again.append(why)
-        if not again:
-            self._has_taken = False
-        return dead, again
 
     def _set_aside(self, dead: Sequence[tuple[ShippedLine, Refusal]]) -> str | None:
         """A disk that takes no dead letters must not stop the living."""
@@ -282,7 +262,7 @@ class ElasticSink:
     def _halved(
         self, lines: Sequence[ShippedLine], exc: ElasticRefusedError
     ) -> Receipt:
-        """Smaller requests from now on; a single line is shortened, then set aside."""
+        """Smaller requests from now on; a single line is shortened, or to blame."""
         if len(lines) == 1:
             return self._single(lines[0], exc)
         if exc.status == 413:
@@ -297,6 +277,8 @@ class ElasticSink:
         if body is not None:
             return Receipt(0, [line._replace(body=body)])
         self._most_lines = _MANY
+        if not self._blame.is_to_blame(line):
+            return replace(self._later([line], str(exc)), is_stuck=True)
         trouble = self._set_aside(
             [(line, Refusal(0, exc.status, exc.kind, exc.reason))]
         )
@@ -309,7 +291,7 @@ class ElasticSink:
     def _pause(self, needs_help: bool) -> float:
         if needs_help:
             return _HELP_PAUSE
-        failures = max(self._failures, *self._faults.values(), 1)
+        failures = max(self._failures, self._blame.most_faults, 1)
         return self._jitter(0.05, ceiling(failures, _FIRST_PAUSE, _LONGEST_PAUSE))
 
     def _remark(self, verdict: Verdict) -> str | None:

@@ -57,6 +57,8 @@ _NOT_THE_DOCUMENT = frozenset(
         "license_expired_exception",
     }
 )
+# The same, of a whole request.
+_NOT_THE_LINES = _NOT_THE_DOCUMENT | {"", "media_type_header_exception"}
 
 
 def fate_of(status: int, kind: str) -> Fate:
@@ -158,7 +160,8 @@ def whole_fate(status: int, kind: str, reason: str) -> WholeFate:
     """What the status of a whole refused request means.
 
     HALVE finds the line that is too big or that the server cannot read; PLAIN asks
-    again without what servers before 8.13 do not know.
+    again without what servers before 8.13 do not know.  A 400 without an error type is
+    not from Elasticsearch: what stands in front of it does not read documents.
     """
     if status == 429 or status >= 500:
         return WholeFate.RETRY
@@ -166,9 +169,7 @@ def whole_fate(status: int, kind: str, reason: str) -> WholeFate:
         return WholeFate.HALVE
     if status == 400 and "unrecognized parameter" in reason:
         return WholeFate.PLAIN
-    if status == 400 and kind not in _NOT_THE_DOCUMENT | {
-        "media_type_header_exception"
-    }:
+    if status == 400 and kind not in _NOT_THE_LINES:
         return WholeFate.HALVE
     return WholeFate.PAUSE
 

@@ -262,6 +262,48 @@ def test_a_request_the_server_cannot_read_is_halved_down_to_the_line(bench, stub
     assert 1 == len(ship(bench.sink, bench.lines(*range(60, 90))))
 
 
+def test_a_gateway_that_refuses_everything_ends_nothing(bench, stub):
+    """Its answer has no error type: Elasticsearch never saw the request."""
+    answer = {"error": "The plain HTTP request was sent to HTTPS port"}
+    stub.faults.append(Fault(400, answer, takes=False))
+    receipt = bench.sink.ship(bench.lines(1, 2))
+
+    assert (0, 2) == (receipt.taken, len(receipt.rest))
+    assert receipt.needs_help
+    assert not bench.letters.path.exists()
+    assert (2, 0, 0) == total(ship(bench.sink, receipt.rest))
+
+
+def test_a_server_that_can_read_no_request_ends_no_line(bench, stub):
+    """As when a proxy spoils each body; and it is not asked without end."""
+    ship(bench.sink, bench.lines(0))
+    stub.refuses = lambda _: True
+    rest = bench.lines(*range(1, 30))
+    for _ in range(100):
+        receipt = bench.sink.ship(rest)
+        rest = receipt.rest
+
+    assert bench.lines(*range(1, 30)) == sorted(rest)
+    assert max(bench.pauses) == EVERY_PAUSE
+    assert not bench.letters.path.exists()
+    stub.refuses = lambda _: False
+    assert (29, 0, 0) == total(ship(bench.sink, rest))
+
+
+def test_a_line_that_cannot_be_read_is_given_up_once_another_is_taken(bench, stub):
+    stub.refuses = lambda bulk: any(b"number 1" in b for b in bulk.bodies)
+    rest = bench.lines(1)
+    for _ in range(5):
+        receipt = bench.sink.ship(rest)
+        rest = receipt.rest
+    assert bench.lines(1) == list(rest)
+    assert receipt.is_stuck
+    assert "x_content_parse_exception" in receipt.trouble
+
+    assert (2, 0, 1) == total(ship(bench.sink, [*rest, *bench.lines(2)]))
+    assert [2] == bench.arrived()
+
+
 def test_servers_that_do_not_know_our_parameter_are_asked_without(bench, stub):
     stub.knows_require = False
 

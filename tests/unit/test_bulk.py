@@ -66,7 +66,9 @@ WHOLE = [
     (413, "", "", WholeFate.HALVE),
     (400, "x_content_parse_exception", "unexpected byte", WholeFate.HALVE),
     (400, "illegal_argument_exception", "Malformed action", WholeFate.HALVE),
-    (400, "", "", WholeFate.HALVE),
+    # from what stands between us and Elasticsearch, which always gives a type
+    (400, "", "", WholeFate.PAUSE),
+    (400, "", "<html>plain HTTP request sent to HTTPS port", WholeFate.PAUSE),
     (
         400,
         "illegal_argument_exception",
