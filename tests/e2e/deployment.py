@@ -35,7 +35,7 @@ class Deployment:
         self.mirror.mkdir(parents=True, exist_ok=True)
         tables.setdefault("state", {})["directory"] = str(self.state)
         self.write()
-        self._running: list[Running] = []
+        self.started: list[Running] = []
 
     def write(self) -> None:
         """Write the configuration again, after ``tables`` was changed."""
@@ -67,15 +67,13 @@ class Deployment:
 
     def watch(self, *args: str) -> Running:
         """Start the daemon."""
-        running = Running(self, "watch", *args)
-        self._running.append(running)
-        return running
+        return Running(self, "watch", *args)
 
     def stop_all(self) -> str:
         """Kill what still runs; the logs, for a failing test's report."""
-        for running in self._running:
+        for running in self.started:
             running.kill()
-        return "\n".join(running.log for running in self._running)
+        return "\n".join(running.log for running in self.started)
 
     def status(self) -> dict[str, Any]:
         """status.json, empty before the first."""
@@ -109,7 +107,9 @@ class Deployment:
     def journal(self) -> Iterator[dict[str, Any]]:
         """Every event of the journal, oldest segment first."""
         for segment in sorted((self.state / "journal").glob("*-*-*.ndjson")):
-            for line in segment.read_bytes().splitlines():
+            # who writes it may be in the middle of a line
+            whole = segment.read_bytes().rpartition(b"\n")[0]
+            for line in whole.splitlines():
                 yield json.loads(line)
 
     def files(self) -> set[str]:
@@ -139,6 +139,7 @@ class Running:
                 stdout=log,
                 stderr=log,
             )
+        deployment.started.append(self)
 
     @property
     def pid(self) -> int:

@@ -224,13 +224,16 @@ def test_rows_that_watch_appends_meanwhile_stay(
 def test_two_replays_at_once_are_refused(
     deployment: Deployment, source: FakeDCache
 ) -> None:
-    running = slow_replay(deployment, source, 10)
-    wait_until(deployment.files, 30)
+    source.faults.add("stall", f"{RAW}/*", seconds=60.0)
+    source.upload(f"{RAW}/f", size=1000, seed=1)
+    write_rows(deployment, row("f"))
+    running = Running(deployment, "replay")
+    wait_until(lambda: source.requests.of("GET"), 30)
     second = deployment.run("replay")
+    running.kill()
 
     assert second.returncode == 10
     assert f"pid {running.pid}" in second.stderr
-    assert running.process.wait(60) == 0
 
 
 def test_a_terminal_shows_a_bar(deployment: Deployment, source: FakeDCache) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from contracts.door import connected
 from door_client import Events, Make
+from helpers import wait_until
 
 DATA = bytes(range(256)) * 1024
 
@@ -94,6 +95,7 @@ def test_own_reads_come_back_as_events(make: Make, events: Events) -> None:
     fake, client = make()
     fake.upload(f"{fake.root}/a", DATA, publish=False)
     client.get(f"{fake.root}/a")
+    wait_until(lambda: len(events) == 2, 10)
 
     assert events.one("transfer")["isWrite"] == "read"
     assert events.one("request")["moverInfo"]["isWrite"] == "read"

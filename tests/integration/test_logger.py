@@ -60,10 +60,12 @@ class Bench:
         return process.exitcode
 
     def exported(self, path=None):
+        """All whole lines: the last one may be in the middle of being written."""
         path = path or self.export
         if not path.exists():
             return []
-        return [json.loads(line)["n"] for line in path.read_text().splitlines()]
+        lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
+        return [json.loads(line)["n"] for line in lines]
 
     def exported_lines(self):
         """How many, the last one perhaps in the middle of being written."""

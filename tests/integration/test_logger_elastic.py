@@ -88,7 +88,8 @@ class Site:
         return report and (report.state, report.behind_bytes) == ("idle", 0)
 
     def exported(self) -> list[int]:
-        lines = self.export.read_text().splitlines()
+        """All whole lines: the last one may be in the middle of being written."""
+        lines = self.export.read_bytes().rpartition(b"\n")[0].splitlines()
         return [json.loads(line)["event"]["duration"] for line in lines]
 
     def ids(self, journal: Journal) -> list[bytes]:
