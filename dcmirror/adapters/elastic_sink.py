@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -45,6 +46,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 # Somebody must act; a new key in the file ends this pause early.
 _HELP_PAUSE = 30.0
+# How often it is seen whether a missing template is there now.
+_CHECK_PAUSE = 60.0
 _MANY = 1 << 30
 # From so many lines on, two connections: a server takes 1.7 times as many then.
 _WORTH_TWO = 400
@@ -69,15 +72,17 @@ class ElasticSink:
         *,
         connector: Callable[[Elasticsearch], ElasticClient] = connect,
         jitter: Callable[[float, float], float] = random.uniform,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._dead_letters = dead_letters
         self._connect = connector
         self._jitter = jitter
+        self._clock = clock
         self._client: ElasticClient | None = None
         self._streams = Streams()
         self._query: Mapping[str, str] = _QUERY
-        self._is_checked = False
+        self._check_at = float("-inf")
         self._most_lines = _MANY
         self._most_bytes = _MANY
         self._failures = 0
@@ -202,9 +207,12 @@ class ElasticSink:
     def _connected(self) -> ElasticClient:
         if self._client is None:
             self._client = self._connect(self._settings)
-        if not self._is_checked:
+        # Somebody may run `elastic setup` meanwhile; once all is well, it stays so
+        # until a person is needed again.
+        if self._clock() >= self._check_at:
             self._warning = _setup_warning(self._client)
-            self._is_checked = True
+            pause = _CHECK_PAUSE if self._warning else float("inf")
+            self._check_at = self._clock() + pause
         return self._client
 
     def _receipt(self, lines: Sequence[ShippedLine], verdict: Verdict) -> Receipt:
@@ -257,7 +265,8 @@ class ElasticSink:
             return self._halved(lines, exc)
         if fate is WholeFate.RETRY:
             return self._later(lines, str(exc))
-        return Receipt(0, lines, _HELP_PAUSE, trouble=str(exc), needs_help=True)
+        pause = self._pause(needs_help=True)
+        return Receipt(0, lines, pause, trouble=str(exc), needs_help=True)
 
     def _halved(
         self, lines: Sequence[ShippedLine], exc: ElasticRefusedError
@@ -290,6 +299,7 @@ class ElasticSink:
 
     def _pause(self, needs_help: bool) -> float:
         if needs_help:
+            self._check_at = float("-inf")  # to see what somebody will have done
             return _HELP_PAUSE
         failures = max(self._failures, self._blame.most_faults, 1)
         return self._jitter(0.05, ceiling(failures, _FIRST_PAUSE, _LONGEST_PAUSE))

@@ -173,6 +173,8 @@ def shipping_reasons(
     elif behind > limits.shipping_behind:
         text = f"shipping to {where} is {span_text(behind)} behind{why}"
         yield Reason(_WARNING, text)
+    elif why and state != "retrying":
+        yield Reason(_WARNING, f"shipping to {where} goes on, but{why}")
 
 
 RULES: tuple[Rule, ...] = (

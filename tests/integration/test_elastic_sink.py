@@ -321,6 +321,32 @@ def test_a_missing_template_is_said_while_shipping_goes_on(bench, stub):
     assert not receipt.needs_help
 
 
+def test_a_template_that_was_made_meanwhile_is_seen(bench, stub):
+    now = [0.0]
+    sink = ElasticSink(bench.place.settings, bench.letters, clock=lambda: now[0])
+    stub.has_template = False
+    (receipt,) = ship(sink, bench.lines(1))
+    assert "dcmirror elastic setup" in receipt.trouble
+    stub.has_template = True
+    now[0] += 60.0
+    (receipt,) = ship(sink, bench.lines(2))
+
+    assert receipt.trouble is None
+    sink.close()
+
+
+def test_after_a_pause_for_a_person_the_template_is_asked_for_again(bench, stub):
+    sink = ElasticSink(bench.place.settings, bench.letters, clock=lambda: 0.0)
+    stub.has_template = False
+    stub.faults.append(Fault(items={"*": (404, "index_not_found_exception")}))
+    receipt = sink.ship(bench.lines(1))
+    assert receipt.needs_help
+    stub.has_template = True
+
+    assert [None] == [receipt.trouble for receipt in ship(sink, receipt.rest)]
+    sink.close()
+
+
 def test_documents_that_the_server_diverted_are_told(bench, stub):
     body = {
         "errors": False,

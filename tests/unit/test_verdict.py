@@ -337,6 +337,8 @@ def test_what_only_concerns_observing_is_never_trouble() -> None:
         ({"state": "retrying", "since": AT - 9, "reason": "refused"}, "refused"),
         ({"state": "paused", "since": AT - 1}, "paused for 1 s"),
         ({"state": "shipping", "oldest_age_s": 601.0}, "10 min 1 s behind"),
+        ({"state": "shipping", "reason": "set aside: 3"}, "goes on, but: set aside: 3"),
+        ({"state": "idle", "reason": "no template"}, "goes on, but: no template"),
         ({"at": AT - 61}, "nobody has shipped the journal for 1 min 1 s"),
     ],
 )
@@ -348,7 +350,7 @@ def test_shipping_in_want_of_care_is_told(over: dict[str, Any], words: str) -> N
     "over",
     [
         {"state": "shipping", "oldest_age_s": 599.0, "behind_bytes": 10**9},
-        {"state": "retrying", "since": AT - 1},
+        {"state": "retrying", "since": AT - 1, "reason": "refused"},
         {"sink": "none", "at": AT - 10**6},
     ],
 )
