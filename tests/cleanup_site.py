@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 from copies import RAW, copy_here
 from dcmirror import config
+from dcmirror.adapters.catalogue_deletions import DeletionBook, Wish
+from dcmirror.commands.audit import audit
+from dcmirror.commands.audit_options import AuditOptions
 from dcmirror.commands.cleanup import CleanupOptions, cleanup
 from dcmirror.settings import Settings
 from dcmirror.testing.fake_dcache import FakeDCache
@@ -48,6 +53,30 @@ class Site:
     def run(self, **over: Any) -> int:
         """The command; its exit status."""
         return int(cleanup(CleanupOptions(settings=self.settings, **over)))
+
+    def audit(self, **over: Any) -> int:
+        """An audit of it; its exit status."""
+        options = AuditOptions(
+            settings=self.settings, now=time.time(), asks_kafka=False, **over
+        )
+        return int(audit(options))
+
+    def spoil(self, name: str) -> None:
+        """Damage a copy; size, time and mark stay."""
+        path = self.mirror / name
+        before = path.stat()
+        with path.open("r+b") as file:
+            first = file.read(1)[0]
+            file.seek(0)
+            file.write(bytes([first ^ 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def intend(self, name: str, isolated: str | None) -> None:
+        """An intent without a result, as a killed run leaves it."""
+        book = DeletionBook(self.state / "catalogue.db")
+        (copy,) = book.lookup([name]).values()
+        book.intend([Wish(copy, isolated)], time.time(), str(self.mirror))
+        book.close()
 
     def left(self) -> set[str]:
         """Names at the source."""

@@ -44,7 +44,8 @@ class SettleBatch:
     """What becomes durable together.
 
     ``delivered`` are outbox lines that the journal has, ``failed`` the pnfsids of rows
-    that went to failed.csv.
+    that went to failed.csv.  ``adopted`` are the paths of those copies that lay there
+    already: their bytes were not written anew.
     """
 
     copies: tuple[CopyRecord, ...] = ()
@@ -53,6 +54,7 @@ class SettleBatch:
     outbox: tuple[OutboxLine, ...] = ()
     delivered: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    adopted: frozenset[str] = frozenset()
 
 
 class Catalogue:
@@ -119,6 +121,14 @@ class Catalogue:
                 '"partition"=excluded."partition", "offset"=excluded."offset", '
                 "source_deleted_at=NULL, gone_at=NULL",
                 map(_row_of, batch.copies),
+            )
+            database.executemany(
+                "DELETE FROM damaged WHERE relative = ?",
+                (
+                    (storable(copy.relative),)
+                    for copy in batch.copies
+                    if copy.relative not in batch.adopted
+                ),
             )
             database.executemany(
                 "INSERT OR IGNORE INTO failures VALUES (?)",
@@ -201,9 +211,22 @@ class Catalogue:
 
     def scrubbed(self, relatives: Iterable[str], at: float) -> None:
         """These copies were read again and found good."""
+        rows = [(storable(relative), at) for relative in relatives]
+        with self._writing() as database:
+            database.executemany("INSERT OR REPLACE INTO scrubs VALUES (?, ?)", rows)
+            database.executemany(
+                "DELETE FROM damaged WHERE relative = ?", (row[:1] for row in rows)
+            )
+
+    def found_damaged(self, relatives: Iterable[str], at: float) -> None:
+        """These copies were read again and are not what the row says.
+
+        It holds until they are copied anew or read and found good: a mark that is
+        believed once more, so that the copy is adopted, proves nothing of the bytes.
+        """
         with self._writing() as database:
             database.executemany(
-                "INSERT OR REPLACE INTO scrubs VALUES (?, ?)",
+                "INSERT OR REPLACE INTO damaged VALUES (?, ?)",
                 ((storable(relative), at) for relative in relatives),
             )
 

@@ -102,11 +102,15 @@ class DeletionBook(Catalogue):
         return int(row[0])
 
     def intend(self, wishes: Sequence[Wish], at: float, mirror: str) -> list[Intent]:
-        """Make intents durable, of those copies whose rows are as they were."""
+        """Make intents durable, of those copies whose rows are as they were.
+
+        And which no audit, that may run beside us, has found damaged.
+        """
         made = []
         with self._writing() as database:
             for wish in wishes:
-                if _unchanged(database, wish.copy):
+                relative = storable(wish.copy.relative)
+                if _unchanged(database, wish.copy) and not _damaged(database, relative):
                     made.append(_insert(database, wish, at, mirror))
         return made
 
@@ -170,6 +174,12 @@ class DeletionBook(Catalogue):
             ).fetchall()
         return {row[0] for row in rows}
 
+    def damaged(self) -> set[str]:
+        """Copies whose bytes an audit found wrong."""
+        with self._reading() as database:
+            rows = database.execute("SELECT relative FROM damaged").fetchall()
+        return {row[0] for row in rows}
+
     def deletions(
         self, after: int = 0, page: int = _PAGE, *, result: Result | None = None
     ) -> Iterator[Intent]:
@@ -196,6 +206,11 @@ def _unchanged(database: sqlite3.Connection, copy: CopyRecord) -> bool:
         (storable(copy.relative),),
     ).fetchone()
     return row is not None and copy_of(row) == copy
+
+
+def _damaged(database: sqlite3.Connection, relative: str) -> bool:
+    sql = "SELECT EXISTS(SELECT 1 FROM damaged WHERE relative = ?)"
+    return bool(database.execute(sql, (relative,)).fetchone()[0])
 
 
 def _insert(database: sqlite3.Connection, wish: Wish, at: float, mirror: str) -> Intent:

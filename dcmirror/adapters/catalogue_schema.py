@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dcmirror.errors import BooksError
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE copies (
@@ -97,6 +97,11 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         # Directories of the source that cleanup emptied and removed.
         "CREATE TABLE pruned (path TEXT NOT NULL, isolated TEXT, "
         "intended_at REAL NOT NULL, ended_at REAL, result TEXT, error TEXT)",
+    ),
+    3: (
+        # Copies whose bytes an audit found wrong, and nobody has proved since.
+        "CREATE TABLE damaged (relative TEXT PRIMARY KEY, at REAL NOT NULL) "
+        "WITHOUT ROWID",
     ),
 }
 

@@ -149,6 +149,7 @@ class Scrub:
                 self._report.tally.judged["read"] += 1
                 self._report.tally.judged["bytes_read"] += row.size
                 self._report.take(found)
+                self._remember.bad(row.relative)
                 return
             row = now
 
@@ -201,6 +202,7 @@ class Remembered:
         self._catalogue = catalogue
         self._report = report
         self._good: list[str] = []
+        self._bad: list[str] = []
         self._written_at = time.monotonic()
 
     def good(self, relative: str) -> None:
@@ -214,8 +216,14 @@ class Remembered:
             self._written_at = now
             self.flush()
 
+    def bad(self, relative: str) -> None:
+        """This copy is damaged: at once, since cleanup may be about to trust it."""
+        self._bad.append(relative)
+        self._flush_bad()
+
     def flush(self, *, is_last: bool = False) -> None:
         """Write what has gathered; a busy catalogue is asked again later."""
+        self._flush_bad(is_last=is_last)
         if self._catalogue is None or not self._good:
             return
         try:
@@ -227,3 +235,18 @@ class Remembered:
                 text = f"{files} will be read again soon: {exc}"
                 self._report.note("not-remembered", text, len(self._good))
                 self._good = []
+
+    def _flush_bad(self, *, is_last: bool = False) -> None:
+        if not self._bad:
+            return
+        why = "the catalogue cannot be written"
+        try:
+            if self._catalogue is not None:
+                self._catalogue.found_damaged(self._bad, time.time())
+                self._bad = []
+        except BooksError as exc:
+            why = str(exc)
+        if is_last and self._bad:
+            files = plural(len(self._bad), "damaged file")
+            text = f"cleanup does not know of {files}: {why}"
+            self._report.note("damage-not-remembered", text, len(self._bad))

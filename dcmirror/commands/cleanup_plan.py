@@ -66,6 +66,7 @@ class Planning:
         self.failed.refresh()
         self._book = book
         self._open = book.open_relatives()
+        self._damaged = book.damaged()
         self._asked = 0
         self._last: Known | None = None
         self._max_fraction = cleanup.max_fraction
@@ -140,7 +141,9 @@ class Planning:
         """As of a few rows ago: a new failure is of another file than was copied."""
         if self._asked % _REFRESH == 0 or self._last is None:
             self.failed.refresh()
-            self._last = Known(self.failed.paths, self.failed.pnfsids, self._open)
+            self._last = Known(
+                self.failed.paths, self.failed.pnfsids, self._open, self._damaged
+            )
         self._asked += 1
         return self._last
 

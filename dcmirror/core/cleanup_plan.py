@@ -29,6 +29,7 @@ class Against(StrEnum):
     EXCLUDED = "excluded"
     FAILED = "in-failed-csv"
     OPEN = "being-deleted"
+    DAMAGED = "damaged"
     TOO_LARGE = "too-large"
     SPACE = "enough-space"
     FILES = "max-files"
@@ -62,18 +63,22 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What other books say: failed.csv's paths and pnfsids, open intents' relatives."""
+    """What other books say: failed.csv's paths and pnfsids, open intents' relatives.
+
+    And the relatives of copies that an audit has read and found damaged.
+    """
 
     failed_paths: Collection[str] = ()
     failed_pnfsids: Collection[str] = ()
     open_relatives: Collection[str] = ()
+    damaged: Collection[str] = ()
 
 
 def reasons_against(copy: CopyRecord, policy: Policy, known: Known) -> list[Reason]:
     """Why this source must be kept, whatever the limits are; none: it may go."""
     found = [
         _place(copy, policy),
-        _proof(copy),
+        _proof(copy, known),
         _age(copy, policy),
         _exclusion(copy, policy),
         _books(copy, known),
@@ -94,11 +99,13 @@ def _place(copy: CopyRecord, policy: Policy) -> Reason | None:
     return None
 
 
-def _proof(copy: CopyRecord) -> Reason | None:
+def _proof(copy: CopyRecord, known: Known) -> Reason | None:
     if copy.adler32 is None:
         return Reason(Against.NO_CHECKSUM, "copied without a checksum")
     if not copy.verified:
         return Reason(Against.NOT_VERIFIED, "the source gave no checksum to verify by")
+    if copy.relative in known.damaged:
+        return Reason(Against.DAMAGED, "an audit has read the copy, and it is damaged")
     return None
 
 

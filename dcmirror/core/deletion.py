@@ -37,6 +37,7 @@ class Kept(StrEnum):
     COPY_MISSING = "copy-missing"
     COPY_CHANGED = "copy-changed"
     COPY_UNREADABLE = "copy-unreadable"
+    COPY_DAMAGED = "copy-damaged"
     REPLACED = "replaced"
     NO_DIGEST = "no-digest"
     INCOMPLETE = "incomplete"
@@ -63,6 +64,10 @@ class Keep:
 
     why: Kept
     text: str
+
+
+#: An audit has read the bytes; size, time and mark may still be right.
+DAMAGED = Keep(Kept.COPY_DAMAGED, "an audit has read the copy, and it is damaged")
 
 
 @dataclass(frozen=True, slots=True)

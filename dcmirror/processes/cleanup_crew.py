@@ -14,7 +14,7 @@ from typing import TypeVar
 from dcmirror.adapters.catalogue_deletions import Intent
 from dcmirror.adapters.door_client import DoorClient
 from dcmirror.adapters.mirror_store import Look, MirrorStore
-from dcmirror.core.deletion import Keep, Kept, Result, source_differs
+from dcmirror.core.deletion import DAMAGED, Keep, Kept, Result, source_differs
 from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.jobs import CopyRecord
@@ -157,7 +157,9 @@ class Crew:
             return replace(outcome, keep=self._kept_by(deletion.trouble))
         return outcome
 
-    def resolve(self, intent: Intent, row: CopyRecord | None) -> Outcome | None:
+    def resolve(
+        self, intent: Intent, row: CopyRecord | None, *, is_damaged: bool
+    ) -> Outcome | None:
         """What became of an earlier deletion; ``row`` is the copy's as it is now."""
         means, own, source = self._means, self._own(), as_copied(intent)
         begun = Begun(source, intent.isolated, intent.ended_at is not None)
@@ -165,6 +167,8 @@ class Crew:
         def prove_copy() -> Keep | None:
             if row is None or not is_of(row, intent):
                 return Keep(Kept.ROW_CHANGED, "its copy was replaced by another")
+            if is_damaged:
+                return DAMAGED
             proof = prove(
                 own.store, row, is_deep=means.is_deep, is_stopped=lambda: False
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
 from dcmirror.core.cleanup_plan import Chooser, is_limit
-from dcmirror.core.deletion import HARMLESS, Keep, Kept, Result
+from dcmirror.core.deletion import DAMAGED, HARMLESS, Keep, Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.paths import isolated_name
@@ -79,12 +79,15 @@ class CleanupRun:
             return
         self.require_folder()
         rows = self._book.lookup({intent.relative for intent in unfinished})
-        found = list(
-            self._crew.each(
-                lambda intent: self._crew.resolve(intent, rows.get(intent.relative)),
-                unfinished,
+        damaged = self._book.damaged()
+
+        def find_out(intent: Intent) -> Outcome | None:
+            name = intent.relative
+            return self._crew.resolve(
+                intent, rows.get(name), is_damaged=name in damaged
             )
-        )
+
+        found = list(self._crew.each(find_out, unfinished))
         known = [
             (as_copied(intent), intent, outcome)
             for intent, outcome in zip(unfinished, found, strict=True)
@@ -171,10 +174,13 @@ class CleanupRun:
         wishes = [Wish(item.copy, self._isolated(item.copy)) for item in checked]
         made = self._book.intend(wishes, time.time(), self._mirror)
         intents = {intent.relative: intent for intent in made}
+        damaged = self._book.damaged() if len(made) < len(wishes) else set()
         jobs = []
         for item in checked:
             intent = intents.get(item.copy.relative)
-            if intent is None:
+            if item.copy.relative in damaged:
+                self._kept(item.copy, DAMAGED)
+            elif intent is None:
                 self._kept(item.copy, Keep(Kept.ROW_CHANGED, "copied anew meanwhile"))
             else:
                 jobs.append((item, intent))

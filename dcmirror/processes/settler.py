@@ -136,6 +136,9 @@ class Settler:
         spans, positions, committables = self._settle_offsets(settlements)
         books = SettleBatch(
             copies=tuple(s.copy for s in settlements if s.copy is not None),
+            adopted=frozenset(
+                s.copy.relative for s in settlements if s.copy and s.is_adopted
+            ),
             failed=tuple(s.row.pnfsid for s in settlements if s.row and s.row.pnfsid),
             spans=spans,
             positions=positions,

@@ -334,6 +334,7 @@ def test_no_question_reads_a_whole_table(catalogue, tmp_path):
         "SELECT 1 FROM copies WHERE pnfsid = 'a'",
         "SELECT 1 FROM deletions WHERE pnfsid = 'a'",
         "DELETE FROM outbox WHERE event_id = 'a'",
+        "DELETE FROM damaged WHERE relative = 'a'",
     ]
     plans = {
         sql: [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
@@ -413,7 +414,7 @@ def test_a_file_of_version_1_is_brought_to_this_one_and_loses_nothing(tmp_path):
     assert position.began is None
     catalogue.close()
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
         assert database.execute("SELECT * FROM scrubs").fetchall() == [("raw/f1", 5.0)]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +298,14 @@ def test_an_outcome_line_is_not_written_twice_at_the_next_start(books: Books) ->
 
     assert next_run.write_outbox_of_last_run() == 0
     assert books.journalled() == ["id-f0"]
+
+
+def test_a_copy_that_was_only_adopted_is_not_known_to_be_whole(books: Books) -> None:
+    books.catalogue.found_damaged(["f0", "f1"], 1.0)
+    books.settler.add(replace(mirrored(0), is_adopted=True))
+    books.settler.add(mirrored(1))
+    books.settler.flush()
+
+    path = books.journal_home.parent / "catalogue.db"
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT relative FROM damaged").fetchall() == [("f0",)]

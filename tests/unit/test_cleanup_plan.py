@@ -82,6 +82,7 @@ def test_each_reason_keeps_a_source(over: dict[str, object], why: Against) -> No
         (POLICY, Known(failed_paths={GOOD.path}), Against.FAILED),
         (POLICY, Known(failed_pnfsids={"0000AA"}), Against.FAILED),
         (POLICY, Known(open_relatives={"a/b"}), Against.OPEN),
+        (POLICY, Known(damaged={"a/b"}), Against.DAMAGED),
     ],
 )
 def test_other_books_and_settings_keep_a_source(
