@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dcmirror.core import wire
+from dcmirror.core.attention import Attention, excused
 from dcmirror.core.messages import Ready, ToWorker
 from dcmirror.errors import ChildBootError, ChildrenDyingError
 from dcmirror.processes.child import Child, end_child, spawn_child
@@ -73,6 +74,7 @@ class Fleet:
         self._slots = [_Slot(post) for post in posts]
         self._longest_silence = longest_silence
         self._children_lock = children_lock
+        self._attention = Attention()
         self._number = 0
         self.restarts = 0
 
@@ -166,21 +168,19 @@ class Fleet:
             _despair(death, slot.idle_deaths)
         return death
 
-    def silent(self, now: float) -> list[Child]:
-        """Children that owe a beat for too long: alive, but stuck."""
-        return [
-            child
-            for child in self.workers()
-            if child.is_ready and now - child.last_beat > self._longest_silence
-        ]
+    def overdue(self, now: float) -> list[Child]:
+        """Workers that owe a beat, or their first one, for too long: alive, but stuck.
 
-    def unborn(self, now: float) -> list[Child]:
-        """Workers that should have been ready by now."""
-        return [
-            child
-            for child in self.workers()
-            if not child.is_ready and now - child.started_at > BOOT_SECONDS
-        ]
+        To be asked in every turn, after what they said was received.
+        """
+        missed = self._attention.missed(now)
+        late = []
+        for child in self.workers():
+            child.last_beat = excused(child.last_beat, missed, now)
+            limit = self._longest_silence if child.is_ready else BOOT_SECONDS
+            if now - child.last_beat > limit:
+                late.append(child)
+        return late
 
     def end_silent(self, child: Child) -> None:
         """ABRT writes every thread's traceback, then KILL."""

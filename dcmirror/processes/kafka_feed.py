@@ -9,6 +9,7 @@ import os
 from collections import deque
 from typing import Any
 
+from dcmirror.core.attention import Attention, excused
 from dcmirror.core.escapes import shown
 from dcmirror.core.records import Acknowledged, Batch, Closed, Fatal, Notice
 from dcmirror.errors import DcmirrorError, IntakeError
@@ -40,6 +41,8 @@ class KafkaFeed:
         self._commit_at = 0.0
         self._is_paused = False
         self._trouble_since: float | None = None
+        self._attention = Attention()
+        self._heard_at = float("-inf")
 
     def start(self) -> None:
         """Begin to read."""
@@ -99,7 +102,9 @@ class KafkaFeed:
         """The intake has ended for good, or hangs."""
         if self._fatal is not None:
             return IntakeError(self._fatal)
-        silence = now - self.intake.last_beat
+        heard_at = max(self._heard_at, self.intake.last_beat)
+        self._heard_at = excused(heard_at, self._attention.missed(now), now)
+        silence = now - self._heard_at
         if silence > LONGEST_SILENCE:
             return IntakeError(
                 f"the Kafka intake has been silent for {silence:.0f} s: a call of the "

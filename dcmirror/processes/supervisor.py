@@ -152,7 +152,7 @@ class Supervisor:
                 self._hear(child, message, now, wall)
             if is_dead:
                 self._bury(child, now, wall)
-        for child in [*self.fleet.silent(now), *self.fleet.unborn(now)]:
+        for child in self.fleet.overdue(now):
             self.engine.story.child_is_silent(child.name, now - child.last_beat)
             self.fleet.end_silent(child)
 

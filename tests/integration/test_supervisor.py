@@ -226,3 +226,16 @@ def test_a_silent_intake_is_a_dead_one() -> None:
     assert isinstance(error, IntakeError)
     assert "silent" in str(error)
     os.close(wake)
+
+
+def test_nobody_is_blamed_for_the_time_in_which_we_were_frozen_too() -> None:
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+    feed = KafkaFeed(cast(Any, SilentIntake()), wake, cast(Any, None), cast(Any, None))
+
+    assert feed.trouble(1001.0) is None
+    assert feed.trouble(5000.0) is None
+    assert feed.trouble(5000.0 + LONGEST_SILENCE) is None
+    for late in range(1, 13):  # a loop whose turns are slow finds it all the same
+        error = feed.trouble(5000.0 + LONGEST_SILENCE + 10.0 * late)
+    assert isinstance(error, IntakeError)
+    os.close(wake)
