@@ -22,6 +22,7 @@ from dcmirror.core.cleanup_plan import (
     brake,
     excluding,
     is_limit,
+    most_files,
 )
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.paths import path_map_of
@@ -105,8 +106,9 @@ class Planning:
         return max(least - free, 0)
 
     def chooser(self) -> Chooser:
-        """Judges rows anew, with the whole budget."""
-        return Chooser(self.policy, self._known, self.budget.copy())
+        """Judges rows anew, for a run: the brake holds whatever was kept in the end."""
+        most = most_files(self._book.sources_there(), self._max_fraction)
+        return Chooser(self.policy, self._known, self.budget.copy(most))
 
     def copies(self) -> Iterator[CopyRecord]:
         """What is old enough, the oldest first."""
@@ -116,7 +118,8 @@ class Planning:
         self, *, with_young: bool = False
     ) -> Iterator[tuple[CopyRecord, list[Reason]]]:
         """Every row with what speaks against it; once a limit is reached, it is."""
-        chooser, reached = self.chooser(), list[Reason]()
+        chooser = Chooser(self.policy, self._known, self.budget.copy())
+        reached = list[Reason]()
         rows = self._book.candidates() if with_young else self.copies()
         for copy in rows:
             reasons = chooser.judge(copy) or reached

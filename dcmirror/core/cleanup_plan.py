@@ -180,9 +180,10 @@ class Budget:
         if self.wanted is not None:
             self.wanted -= size * files
 
-    def copy(self) -> Budget:
-        """The same, to be spent by itself."""
-        return Budget(self.files, self.bytes, self.wanted)
+    def copy(self, most_files: int | None = None) -> Budget:
+        """The same, to be spent by itself; with so many files at most."""
+        files = self.files if most_files is None else min(self.files, most_files)
+        return Budget(files, self.bytes, self.wanted)
 
 
 #: Of a run, not of a file; whatever is younger is kept as well.
@@ -222,6 +223,15 @@ def brake(census: Census, max_fraction: float) -> Reason | None:
         f"deleted, more than max_fraction = {max_fraction:g} allows; "
         "use --limit, or raise [cleanup] max_fraction",
     )
+
+
+def most_files(there: int, max_fraction: float) -> int:
+    """What the brake lets go at most.
+
+    A census cannot tell it all: where a large source is kept in the end, its bytes are
+    free again, and smaller and younger ones go that nobody has counted.
+    """
+    return int(there * max_fraction)
 
 
 class Chooser:

@@ -17,6 +17,7 @@ from dcmirror.core.cleanup_plan import (
     Policy,
     brake,
     excluding,
+    most_files,
     reasons_against,
 )
 from dcmirror.core.deletion import CopySeen, Kept, copy_differs, source_differs
@@ -239,3 +240,12 @@ def test_names_of_what_is_set_apart_are_known_and_never_mirrored(seed: str) -> N
 @pytest.mark.parametrize("name", ["a", ".dcmirror-0123456789abcdef.part", ".isolated"])
 def test_other_names_are_not(name: str) -> None:
     assert not is_isolated_name(name)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0.0, 1.0))
+def test_a_run_may_delete_what_its_plan_may(
+    there: int, chosen: int, share: float
+) -> None:
+    is_allowed = brake(Census(there=there, chosen=chosen), share) is None
+
+    assert is_allowed == (chosen <= most_files(there, share))
