@@ -37,18 +37,15 @@ class StorageEvent:
     is_write: bool | None = None
     is_p2p: bool = False
     status_code: int = _NO_STATUS
-    status_msg: str = ""
     pnfsid: str | None = None
     billing_path: str | None = None
     transfer_path: str | None = None
     file_size: int | None = None
     session: str | None = None
     initiator: str | None = None
-    cell_name: str | None = None
     cell_type: str | None = None
     storage_info: str | None = None
     event_time: float | None = None
-    protocol: str | None = None
     has_mover: bool = False
     door: str | None = None
     pool: str | None = None
@@ -80,7 +77,6 @@ def parse_event(value: bytes | None) -> StorageEvent:
     is_request = msg_type == "request"
     mover = _mapping(record, "moverInfo") if is_request else record
     is_write = _direction(mover.get("isWrite"))
-    status = _mapping(record, "status")
     cell_name = _text(record, "cellName")
     initiator = _text(record, "initiator")
     billing_path, transfer_path = (
@@ -91,19 +87,16 @@ def parse_event(value: bytes | None) -> StorageEvent:
         msg_type=msg_type,
         is_write=is_write,
         is_p2p=_truth(mover.get("isP2p")),
-        status_code=_status_code(status),
-        status_msg=_text(status, "msg") or "",
+        status_code=_status_code(_mapping(record, "status")),
         pnfsid=_text(record, "pnfsid"),
         billing_path=_encodable(billing_path),
         transfer_path=_encodable(transfer_path),
         file_size=_file_size(record, zero_is_a_size=not is_request),
         session=_text(record, "session"),
         initiator=None if initiator == "<undefined>" else initiator,
-        cell_name=cell_name,
         cell_type=_text(record, "cellType"),
         storage_info=_text(record, "storageInfo"),
         event_time=_event_time(record.get("date")),
-        protocol=_text(_mapping(mover, "protocolInfo"), "protocol"),
         has_mover=is_request and is_write is not None,
         door=_door_of(initiator) if msg_type == "transfer" else cell_name,
         pool=_text(mover, "cellName") if is_request else cell_name,

@@ -65,13 +65,10 @@ class DaemonEvents(EventMaker):
         fields = {"dcmirror.worker.id": name, "dcmirror.worker.pid": pid}
         return self.make("child-started", at, f"{name} started", fields)
 
-    def child_silent(
-        self, at: float, name: str, seconds: float, jobs: Iterable[str] = ()
-    ) -> Event:
+    def child_silent(self, at: float, name: str, seconds: float) -> Event:
         """A child has not beaten for a while."""
         fields = {
             "dcmirror.worker.id": name,
-            "dcmirror.worker.jobs": list(jobs) or None,
             "event.duration": nanoseconds(seconds),
         }
         message = f"{name} silent for {seconds:.0f} s"
@@ -148,11 +145,11 @@ class DaemonEvents(EventMaker):
         return self.make("configuration-changed", at, reason, fields)
 
     def journal_dropped(
-        self, at: float, kinds: Mapping[str, int], reason: str = ""
+        self, at: float, kinds: Mapping[str, int], reason: str | None
     ) -> Event:
         """Lines were lost since the last such event, so many of each kind."""
         lines = sum(kinds.values())
-        fields = {"dcmirror.spool.dropped": lines, "event.reason": reason or None}
+        fields = {"dcmirror.spool.dropped": lines, "event.reason": reason}
         listed = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
         message = f"{lines} journal lines lost: {listed}"
         return self.make("journal-dropped", at, message, fields | _dropped(kinds))

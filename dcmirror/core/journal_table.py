@@ -67,7 +67,6 @@ FIELDS: dict[str, tuple[str, str]] = {
     ),
     "dcmirror.transfer.relative": ("keyword", "Path below the mirror."),
     "dcmirror.transfer.attempt": ("long", "Number of the attempt, from 1."),
-    "dcmirror.transfer.attempts_max": ("long", "Attempts before it is given up."),
     "dcmirror.transfer.bytes": ("long", "Bytes received."),
     "dcmirror.transfer.throughput_bps": ("long", "Bits per second while data came."),
     "dcmirror.transfer.total_ms": ("long", "From its acceptance to its outcome."),
@@ -90,7 +89,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.transfer.retry_in_ms": ("long", "Until the next attempt."),
     "dcmirror.transfer.charged": (
         "boolean",
-        "Whether it counts against attempts_max.",
+        "Whether it counts against retrytimes.",
     ),
     "dcmirror.checksum.algorithm": ("keyword", "adler32"),
     "dcmirror.checksum.expected": ("keyword", "What the source says, 8 hex digits."),
@@ -331,7 +330,7 @@ ACTIONS: dict[str, Action] = {
         JOB
         | ATTEMPT
         | FAILURE
-        | _group("dcmirror.transfer.", "retry_in_ms", "charged", "attempts_max"),
+        | _group("dcmirror.transfer.", "retry_in_ms", "charged"),
         level="warning",
         type="error",
     ),
@@ -344,7 +343,7 @@ ACTIONS: dict[str, Action] = {
         JOB
         | ATTEMPT
         | FAILURE
-        | _group("dcmirror.transfer.", "attempts_max", "total_ms")
+        | _group("dcmirror.transfer.", "total_ms")
         | {"dcmirror.kafka.event_age_ms"},
         Value.OUTCOME,
         type="creation",
@@ -357,7 +356,9 @@ ACTIONS: dict[str, Action] = {
         "A child process runs.", _group("dcmirror.worker.", "id", "pid"), type="start"
     ),
     "child-silent": _daemon(
-        "A child does not beat.", _CHILD | {"event.duration"}, "warning"
+        "A child does not beat.",
+        _group("dcmirror.worker.", "id") | {"event.duration"},
+        "warning",
     ),
     "child-died": _daemon(
         "A child process ended; its jobs go back.",

@@ -62,7 +62,6 @@ class TransferEvents(EventMaker):
         reason: str,
         *,
         excerpt: str | None = None,
-        event_id: str | None = None,
     ) -> Event:
         """A record that is garbage."""
         fields = merged(
@@ -73,7 +72,7 @@ class TransferEvents(EventMaker):
             },
         )
         message = f"rejected: {reason}"
-        return self.compose("event-rejected", at, message, fields, event_id)
+        return self.compose("event-rejected", at, message, fields)
 
     def transfer_step(self, step: Step) -> Event:
         """A line of a transfer's story."""
@@ -110,15 +109,10 @@ class TransferEvents(EventMaker):
         *,
         delay: float,
         charged: bool = True,
-        attempts_max: int | None = None,
         result: AttemptResult | None = None,
     ) -> Event:
         """An attempt failed; the next one is due after ``delay`` seconds."""
-        retry = {
-            "retry_in_ms": round(delay * 1000),
-            "charged": charged,
-            "attempts_max": attempts_max,
-        }
+        retry = {"retry_in_ms": round(delay * 1000), "charged": charged}
         fields = merged(
             job_fields(job),
             attempt_fields(result, self.host),
@@ -155,7 +149,6 @@ class TransferEvents(EventMaker):
         failure: Failure | None = None,
         failure_class: FailureClass | None = None,
         reason: str | None = None,
-        attempts_max: int | None = None,
         event_id: str | None = None,
     ) -> Event:
         """The job's one outcome: failed with a failure, skipped, or mirrored."""
@@ -170,7 +163,6 @@ class TransferEvents(EventMaker):
                 "event": {"reason": reason or (result.reason if result else None)},
                 "dcmirror.transfer": {
                     "state": state,
-                    "attempts_max": attempts_max,
                     "total_ms": total_milliseconds(job, at),
                 },
             },

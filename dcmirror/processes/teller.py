@@ -90,11 +90,6 @@ class Teller:
         self._journal.close()
         self._log.flush()
 
-    @property
-    def journal_dropped(self) -> int:
-        """Lines that the journal could not take, or keep, so far."""
-        return self._journal.dropped
-
     def _write(self) -> None:
         if not self._lines:
             return
@@ -114,13 +109,14 @@ class Teller:
         trouble = journal.trouble
         if trouble is not None and self._told_trouble is None:
             self._log.line("NOTE", f"{trouble}; events are lost", level="error")
+        cause = trouble or self._told_trouble
         self._told_trouble = trouble
         lost = Counter(journal.dropped_by_kind) - self._told_drops
         if not lost or (trouble is not None and not is_last):
             return
         self._told_drops += lost
         kinds = dict(lost)
-        self._tell(self._events.journal_dropped(time.time(), kinds))
+        self._tell(self._events.journal_dropped(time.time(), kinds, cause))
         named = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
         self._log.line("NOTE", f"journal lines were lost: {named}", level="warning")
 

@@ -266,6 +266,7 @@ def test_what_was_lost_is_told_once_when_it_is_over(
     (event,) = told.events()
 
     assert event["event"]["action"] == "journal-dropped"
+    assert event["event"]["reason"] == "journal: No space left on device"
     assert event["dcmirror"]["spool"] == {
         "dropped": 9,
         "dropped_by_kind": {"progress": 6, "started": 3},

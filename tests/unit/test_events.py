@@ -53,18 +53,15 @@ def test_transfer_is_read_whole() -> None:
         is_write=True,
         is_p2p=False,
         status_code=0,
-        status_msg="",
         pnfsid=PNFSID,
         billing_path=PATH,
         transfer_path=PATH,
         file_size=1048576,
         session="pool:pool_a@poolDomain:1777886553401-12",
         initiator="door:WebDAV-door1@webdavDomain:AAYx1:171",
-        cell_name="pool_a",
         cell_type="pool",
         storage_info="exp:raw@osm",
         event_time=epoch(2026, 5, 4, 9, 22, 33, 401000),
-        protocol="Https",
         has_mover=False,
         door="WebDAV-door1",
         pool="pool_a",
@@ -78,7 +75,6 @@ def test_request_with_mover_takes_the_direction_from_it() -> None:
 
     assert event.has_mover
     assert event.is_write is True
-    assert event.protocol == "Http"
     assert (event.door, event.pool) == ("WebDAV-door1", "pool_a")
 
 
@@ -187,7 +183,7 @@ def test_odd_types_are_read_as_far_as_they_make_sense() -> None:
     event = event_of("transfer-odd-types")
 
     assert (event.status_code, event.file_size, event.is_p2p) == (0, 1048576, False)
-    assert (event.session, event.storage_info, event.protocol) == (None, None, None)
+    assert (event.session, event.storage_info) == (None, None)
 
 
 @pytest.mark.parametrize(

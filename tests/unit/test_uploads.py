@@ -94,7 +94,6 @@ def test_commit_does_not_ask_for_the_name_of_the_cell() -> None:
         status_code=0,
         billing_path="/d/f",
         transfer_path="/upload/1/f",
-        cell_name="anything",
         cell_type="other",
     )
 
