@@ -46,22 +46,18 @@ _SHORT_NAMES = {
 class ProxyInfo:
     """What a proxy file says.
 
-    ``subject`` is the proxy's own name, ``identity`` the user's, both in the grid's
-    slash form.  ``not_after`` is the earliest end in the chain, in seconds since the
-    epoch; ``voms_not_after`` that of the VOMS attributes, if there are any.
+    ``identity`` is the user's name in the grid's slash form.  ``not_after`` is the
+    earliest end in the chain, in seconds since the epoch; ``voms_not_after`` that of
+    the VOMS attributes, if there are any.
     """
 
     path: Path
-    subject: str
     identity: str
     vos: tuple[str, ...]
     not_after: float
-    mtime_ns: int
-    inode: int
     fqans: tuple[str, ...] = ()
     not_before: float = 0.0
     voms_not_after: float | None = None
-    is_proxy: bool = True
     mode: int = 0o600
 
     def seconds_left(self, now: float) -> float:
@@ -125,16 +121,12 @@ def _understand(path: Path, text: bytes, status: os.stat_result) -> ProxyInfo:
     voms = _voms(chain)
     return ProxyInfo(
         path=path,
-        subject=_slashes(chain[0].subject),
         identity=_identity(chain),
         vos=voms.vos,
         not_after=min(cert.not_valid_after_utc.timestamp() for cert in chain),
-        mtime_ns=status.st_mtime_ns,
-        inode=status.st_ino,
         fqans=voms.fqans,
         not_before=max(cert.not_valid_before_utc.timestamp() for cert in chain),
         voms_not_after=voms.not_after,
-        is_proxy=_is_proxy(chain[0]),
         mode=status.st_mode & 0o777,
     )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.locks import wait_for_children
 from dcmirror.adapters.state_directory import StateDirectory, instance_name
-from dcmirror.core.jobs import Job
 from dcmirror.core.tally import Tally
 from dcmirror.processes.assembly import EngineRoom, assemble
 from dcmirror.processes.credential_watch import CredentialWatch
@@ -40,9 +39,8 @@ class CountedFeed(Feed, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """What runs: for which command, with how many downloads at a time.
+    """What runs, and for which command.
 
-    ``downloads`` None takes [replay] maxdownloads, else half of [dcache] maxdownloads.
     ``failed_csv`` None writes no rows: the feed keeps them itself.  With
     ``suspects_source`` ten refusals in a row hold the source, as in watch.
     """
@@ -51,7 +49,6 @@ class EngineRun:
     state: StateDirectory
     command: str
     instance: str | None = None
-    downloads: int | None = None
     verbosity: int = 0
     failed_csv: FailedCsv | None = None
     suspects_source: bool = False
@@ -84,21 +81,18 @@ def nobody(room: EngineRoom) -> None:
 
 def run_jobs(
     run: EngineRun,
-    jobs: Iterable[Job | None] | JobsFeed,
+    feed: JobsFeed,
     *,
     on_second: Watcher = nobody,
-    on_settled: Callable[[list[Settlement]], None] | None = None,
 ) -> RunEnd:
-    """Do ``jobs`` in the engine, until all are settled or a signal says stop.
+    """Do the jobs of ``feed``, until all are settled or a signal says stop.
 
-    ``on_settled`` hears of durable outcomes; a JobsFeed of one's own has it already.
     The caller holds the command's lock.
 
     Raises:
         LockedError: children of an earlier run of this command are alive still.
         DcmirrorError: what ended the work early; what was settled stays settled.
     """
-    feed = jobs if isinstance(jobs, JobsFeed) else JobsFeed(jobs, on_settled=on_settled)
     tally, stopped_by = run_feed(run, feed, on_second)
     if feed.error is not None:
         raise feed.error
@@ -147,7 +141,7 @@ def _room(run: EngineRun, feed: CountedFeed) -> EngineRoom:
         run.state,
         run.command,
         instance=run.instance,
-        downloads=run.downloads or settings.replay.maxdownloads or fallback,
+        downloads=settings.replay.maxdownloads or fallback,
         # Without a log file the human log is the terminal: fewer lines of it there.
         verbosity=run.verbosity - (settings.log.file is None),
         ledgers=None,

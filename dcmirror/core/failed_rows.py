@@ -68,7 +68,6 @@ _FIELDS = tuple(f.name for f in fields(FailedRow) if f.name != "extra")
 
 COLUMNS = tuple(_RENAMED.get(name, name) for name in _FIELDS)
 _FIELD_OF = dict(zip(COLUMNS, _FIELDS, strict=True))
-_DEFAULTS = {f.name: f.default for f in fields(FailedRow)}
 
 
 def format_line(cells: Iterable[str]) -> str:

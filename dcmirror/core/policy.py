@@ -88,13 +88,13 @@ def check_redirect(
     location: str,
     schemes: Sequence[str],
     hosts: Sequence[str],
-    resolved_ip: str | None = None,
     door_ip: str | None = None,
 ) -> str | None:
     """Why ``location`` is refused, None if it may be followed.
 
     The answer names scheme, host and port only: path and query may hold a one-time
-    right. ``resolved_ip`` and ``door_ip`` are what the names became, where known.
+    right.  ``door_ip`` is what the door's name became, where known; what the
+    location's own name becomes is judged when it is connected to.
     """
     place = place_of(location)
     if place is None:
@@ -105,11 +105,9 @@ def check_redirect(
         return f"redirect to {place.name} with a user name in it"
     if hosts and not any(_matches(place.host, glob) for glob in hosts):
         return f"redirect to host {place.host}, not in redirect_hosts"
-    refused = refused_localities(door_url, door_ip)
-    for address in (place.host, resolved_ip or ""):
-        kind = locality(address)
-        if kind and kind in refused:
-            return refusal_of(kind, address)
+    kind = locality(place.host)
+    if kind and kind in refused_localities(door_url, door_ip):
+        return refusal_of(kind, place.host)
     return None
 
 

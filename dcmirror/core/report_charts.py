@@ -288,7 +288,6 @@ def _area(
     return "".join(parts)
 
 
-def figure(title: str, drawing: Html, *more: Html, note: str = "") -> Html:
+def figure(title: str, drawing: Html, *more: Html) -> Html:
     """A chart with its heading."""
-    told = el("p", note, class_="quiet") if note else Html("")
-    return el("figure", el("figcaption", title), join(*more), drawing, told)
+    return el("figure", el("figcaption", title), join(*more), drawing)

@@ -101,7 +101,6 @@ class Survey:
         offer: Callable[[Job], None] | None = None,
     ) -> None:
         self.files = self.size = self.differences = self.offered = 0
-        self.offered_bytes = 0
         self.is_complete = False
         self.at_limit = False
         self.refuse: Callable[[int, str], None] = _say_nothing
@@ -263,7 +262,6 @@ class Survey:
         job = self._job(finding, entry)
         self.outstanding.add(job.task, Task(finding.path, place))
         self.offered += 1
-        self.offered_bytes += finding.size or 0
         offer(job)
 
     def _job(self, finding: Finding, entry: Entry) -> Job:

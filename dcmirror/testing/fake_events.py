@@ -156,14 +156,6 @@ class Billing:
         }
         self.emit(record)
 
-    def pool_to_pool(self, path: str, pnfsid: str, size: int) -> None:
-        """A hot file was copied to another pool: only its source tells."""
-        movement = Movement(
-            path, pnfsid, size, False, "pool:pool2@dCacheDomain:1", self.clock()
-        )
-        if self.mode in _SHOWS_POOL:
-            self.emit(self._transfer(movement) | {"isP2p": True})
-
     def emit(self, *records: Record) -> None:
         """Publish records as they are."""
         for record in records:

@@ -63,8 +63,6 @@ def test_a_proxy_tells_identity_without_its_own_names(pki: Pki, proxy: Path) -> 
     info = read_proxy(proxy)
 
     assert info.identity == pki.user_dn
-    assert info.subject.startswith(f"{pki.user_dn}/CN=")
-    assert info.is_proxy
 
 
 def test_time_left_is_that_of_the_earliest_end_in_the_chain(proxy: Path) -> None:
@@ -79,14 +77,6 @@ def test_an_expired_proxy_is_read_and_has_negative_time_left(
     assert -70 <= info.seconds_left(time.time()) <= -60
 
 
-def test_a_changed_file_shows_in_mtime_or_inode(pki: Pki, proxy: Path) -> None:
-    before = read_proxy(proxy)
-    pki.make_proxy(3600, proxy)
-    after = read_proxy(proxy)
-
-    assert (before.inode, before.mtime_ns) != (after.inode, after.mtime_ns)
-
-
 def test_a_key_that_others_can_read_is_noticed(proxy: Path) -> None:
     assert not read_proxy(proxy).is_exposed
     proxy.chmod(0o640)
@@ -97,9 +87,8 @@ def test_a_key_that_others_can_read_is_noticed(proxy: Path) -> None:
 def test_a_user_certificate_with_its_key_serves_too(pki: Pki, tmp_path: Path) -> None:
     path = tmp_path / "both.pem"
     path.write_bytes(pki.user_cert.read_bytes() + pki.user_key.read_bytes())
-    info = read_proxy(path)
 
-    assert (info.identity, info.is_proxy) == (pki.user_dn, False)
+    assert read_proxy(path).identity == pki.user_dn
 
 
 def test_a_missing_file_names_the_remedy(tmp_path: Path) -> None:
