@@ -11,7 +11,8 @@ import click
 from dcmirror import config
 from dcmirror.cli_help import epilog
 from dcmirror.cli_options import common, namespace_path, since
-from dcmirror.core.choosing import Choice, compiled
+from dcmirror.config_globs import compiled
+from dcmirror.core.choosing import Choice
 from dcmirror.core.failures import FailureClass
 from dcmirror.errors import ExitStatus
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, replace
 from pathlib import Path
@@ -41,7 +42,13 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Settings:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_message(name, error)) from error
-    return Reader(name, text, environ).settings(tree)
+    except (ValueError, RecursionError) as error:
+        place = f"{name}:{_line_of(text, type(error))}"
+        raise ConfigError(f"{place}: not to be read: {_too_much(error)}") from error
+    try:
+        return Reader(name, text, environ).settings(tree)
+    except RecursionError as error:
+        raise ConfigError(f"{name}: not to be read: {_too_much(error)}") from error
 
 
 def _read(path: Path) -> str:
@@ -66,6 +73,25 @@ def _syntax_message(name: str, error: tomllib.TOMLDecodeError) -> str:
     if place is None:
         return f"{name}: not TOML: {text}"
     return f"{name}:{place[1]}: not TOML: {text[: place.start()]} (column {place[2]})"
+
+
+def _too_much(error: Exception) -> str:
+    is_deep = isinstance(error, RecursionError)
+    return "nested too deeply" if is_deep else "a number with too many digits"
+
+
+def _line_of(text: str, kind: type[Exception]) -> int:
+    """The first line that tomllib gives up at in this way; it does not say itself."""
+    rows = text.split("\n")
+
+    def gives_up(count: int) -> bool:
+        try:
+            tomllib.loads("\n".join(rows[:count]))
+        except (ValueError, RecursionError) as error:
+            return type(error) is kind
+        return False
+
+    return bisect_left(range(len(rows)), True, key=gives_up)
 
 
 def changed_keys(

@@ -12,6 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dcmirror.config_globs import compiled
+
+#: Of seconds, days, tries and the like: libcurl counts milliseconds in 32 bits.
+_MOST = 1_000_000
+
 
 def absolute_path(value: str | Path) -> bool:
     """an absolute path"""
@@ -108,17 +113,22 @@ def octal_mode(value: str) -> bool:
 
 
 def filter_rules(value: str) -> bool:
-    """ "include GLOB" or "exclude GLOB\""""
-    word, _, glob = value.strip().partition(" ")
-    return word in ("include", "exclude") and bool(glob.strip())
+    """ "include GLOB" or "exclude GLOB", with a glob such as "*.tmp\""""
+    word, glob = (*value.split(maxsplit=1), "", "")[:2]
+    return word in ("include", "exclude") and _is_glob(glob)
 
 
 def positive(value: float) -> bool:
-    """a number above 0"""
-    return value > 0
+    """a number above 0, at most 1000000"""
+    return 0 < value <= _MOST
 
 
 def not_negative(value: float) -> bool:
+    """a number from 0 to 1000000"""
+    return 0 <= value <= _MOST
+
+
+def zero_or_more(value: int) -> bool:
     """0 or more"""
     return value >= 0
 
@@ -178,6 +188,21 @@ def always_try_never(value: str) -> bool:
     return value in ("always", "try", "never")
 
 
+def up_to_a_million(value: int) -> bool:
+    """a number from 1 to 1000000"""
+    return 1 <= value <= _MOST
+
+
+def up_to_10000(value: int) -> bool:
+    """a number from 1 to 10000"""
+    return 1 <= value <= 10_000
+
+
+def process_count(value: int) -> bool:
+    """a number from 0 to 1000"""
+    return 0 <= value <= 1000
+
+
 def up_to_64(value: int) -> bool:
     """a number from 1 to 64"""
     return 1 <= value <= 64
@@ -185,7 +210,15 @@ def up_to_64(value: int) -> bool:
 
 def exclude_glob(value: str) -> bool:
     """a glob, such as "scratch/**\""""
-    return bool(value.strip())
+    return _is_glob(value)
+
+
+def _is_glob(text: str) -> bool:
+    try:
+        compiled(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def fraction(value: float) -> bool:
@@ -217,6 +250,7 @@ CHECKS: dict[str, Check] = {
         filter_rules,
         positive,
         not_negative,
+        zero_or_more,
         at_least_one,
         at_least_16_mib,
         at_least_64_kib,
@@ -228,6 +262,9 @@ CHECKS: dict[str, Check] = {
         recopy_leave,
         stat_deep,
         always_try_never,
+        up_to_a_million,
+        up_to_10000,
+        process_count,
         up_to_64,
         exclude_glob,
         fraction,

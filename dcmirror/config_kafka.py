@@ -6,6 +6,8 @@ a test compares the list with the library's own.
 
 from __future__ import annotations
 
+import re
+
 TEXT = frozenset(
     {
         "client_dns_lookup",
@@ -96,6 +98,9 @@ CHOICES = {
     "isolation_level": ("read_uncommitted", "read_committed"),
 }
 
+#: Kafka's own numbers have 32 bits.
+_MOST = 2**31 - 1
+
 SECRET = frozenset({"sasl_plain_password", "ssl_password"})
 
 
@@ -106,7 +111,7 @@ def problem(key: str, value: object) -> str | None:
     if key in SWITCHES and not isinstance(value, bool):
         return "true or false"
     if key in NUMBERS and not _is_count(value):
-        return "a whole number, 0 or more"
+        return f"a whole number from 0 to {_MOST}"
     if key in TEXT | FILES and not isinstance(value, str):
         return "a string"
     if key in VERSION and version_of(value) is None:
@@ -115,14 +120,16 @@ def problem(key: str, value: object) -> str | None:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return 0 <= value <= _MOST
 
 
 def version_of(value: object) -> tuple[int, ...] | None:
     """kafka-python's own form of a broker version."""
     if isinstance(value, str):
         parts = value.split(".")
-        if not all(part.isdigit() for part in parts):
+        if not all(re.fullmatch("[0-9]{1,4}", part) for part in parts):
             return None
         value = [int(part) for part in parts]
     if not isinstance(value, list) or not 2 <= len(value) <= 3:

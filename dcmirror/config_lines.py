@@ -16,7 +16,7 @@ Lines = dict[tuple[str, ...], int]
 def line_numbers(text: str) -> Lines:
     """Line of each table header and key of ``text``, which must be valid TOML."""
     found: Lines = {}
-    rows = text.split("\n")
+    rows = text.replace("\r\n", "\n").split("\n")
     table: tuple[str, ...] = ()
     row = 0
     while row < len(rows):

@@ -253,6 +253,8 @@ def convert(raw: Any, hint: Any) -> Any:
         return raw if isinstance(raw, bool) else _ABSENT
     if isinstance(raw, bool):
         return _ABSENT
+    if isinstance(raw, int) and not -(1 << 63) <= raw < 1 << 63:
+        return _ABSENT  # more than TOML itself promises, or a float can hold
     if kind is float:
         is_number = isinstance(raw, int | float) and math.isfinite(raw)
         return float(raw) if is_number else _ABSENT
@@ -292,6 +294,8 @@ def shown(value: Any) -> str:
         text = "[" + ", ".join(shown(item) for item in value) + "]"
     elif isinstance(value, dict):
         text = "{...}"
+    elif isinstance(value, int) and value.bit_length() > 256:
+        text = hex(value)  # Python refuses to write very long ones in decimals
     else:
         text = str(value)
     is_short = len(text) <= _SHOWN_CHARACTERS

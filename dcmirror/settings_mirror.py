@@ -57,7 +57,7 @@ class Destination:
         "Space to leave free. Default: the smaller of 1 % and 10 GiB.",
         None,
         unit="B",
-        check="not_negative",
+        check="zero_or_more",
         sample=10737418240,
         reload=True,
     )

@@ -76,7 +76,7 @@ class DCache:
         reload=True,
     )
     maxdownloads: int = setting(
-        "Files copied at the same time, over all workers.", 10, check="at_least_one"
+        "Files copied at the same time, over all workers.", 10, check="up_to_10000"
     )
     timeout: float = setting(
         "Longest time for one attempt, plus 2 s per MiB of the file, "
@@ -163,7 +163,7 @@ class Source:
         "Below this rate for `stall_seconds` a transfer counts as stalled.",
         1000,
         unit="B/s",
-        check="not_negative",
+        check="zero_or_more",
     )
     stall_seconds: float = setting(
         "How long a transfer may be that slow.", 60.0, unit="s", check="positive"

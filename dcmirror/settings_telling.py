@@ -26,7 +26,7 @@ class Journal:
         "Default: the smaller of 1 % and 1 GiB.",
         None,
         unit="B",
-        check="not_negative",
+        check="zero_or_more",
         sample=1073741824,
     )
     required: bool = setting(

@@ -16,7 +16,7 @@ class Pipeline:
         "As many as maxdownloads makes one process per transfer, "
         "for slow destinations (NFS).",
         0,
-        check="not_negative",
+        check="process_count",
     )
     drain_seconds: float = setting(
         "How long TERM waits for running transfers.",
@@ -27,13 +27,13 @@ class Pipeline:
     max_jobs: int = setting(
         "Jobs ready, held or handed out; at this number intake pauses.",
         10000,
-        check="at_least_one",
+        check="up_to_a_million",
     )
     max_waiting: int = setting(
         "Jobs that wait for a due time; "
         "beyond it the longest waiting go to failed.csv.",
         100000,
-        check="at_least_one",
+        check="up_to_a_million",
     )
 
 
@@ -44,7 +44,7 @@ class Replay:
     maxdownloads: int | None = setting(
         "Files copied at the same time. Default: half of [dcache] maxdownloads.",
         None,
-        check="at_least_one",
+        check="up_to_10000",
         sample=5,
     )
 
@@ -60,9 +60,7 @@ class Reconcile:
         unit="1/s",
         check="positive",
     )
-    parallel: int = setting(
-        "Directories listed at the same time.", 4, check="at_least_one"
-    )
+    parallel: int = setting("Directories listed at the same time.", 4, check="up_to_64")
     grace_minutes: float = setting(
         "Files written within so many minutes are left to their events.",
         10.0,

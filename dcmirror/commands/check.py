@@ -27,7 +27,6 @@ from dcmirror.commands.check_report import (
     fail,
     ok,
 )
-from dcmirror.core.filters import Rules
 from dcmirror.errors import ConfigError, DcmirrorError, DirectoryError, ExitStatus
 from dcmirror.settings import Settings
 
@@ -64,7 +63,6 @@ def check(options: CheckOptions) -> ExitStatus:
 def _findings(options: CheckOptions) -> Iterator[Finding]:
     try:
         settings = config.load(options.config_path, options.environ)
-        Rules.parse(settings.filter.rules)
     except ConfigError as error:
         for line in str(error).splitlines():
             yield fail("configuration", ExitStatus.BAD_CONFIGURATION, line)

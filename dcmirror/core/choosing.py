@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dcmirror.config_globs import compiled
 from dcmirror.core.failed_rows import FailedRow
-from dcmirror.core.filters import translate
 from dcmirror.core.paths import PathMap
 
 
@@ -64,18 +63,6 @@ class Chooser:
             for name in names
             if name is not None
         )
-
-
-def compiled(glob: str) -> re.Pattern[str]:
-    """The pattern of a glob.
-
-    Raises:
-        ValueError: it is none; says why.
-    """
-    try:
-        return re.compile(translate(glob), re.DOTALL)
-    except re.error as exc:
-        raise ValueError(str(exc)) from exc
 
 
 def choose(

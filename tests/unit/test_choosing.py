@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from dcmirror.core.choosing import Choice, Chooser, choose, compiled
+from dcmirror.config_globs import compiled
+from dcmirror.core.choosing import Choice, Chooser, choose
 from dcmirror.core.failed_rows import FailedRow
 from dcmirror.core.paths import PathMap
 

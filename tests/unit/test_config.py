@@ -88,7 +88,7 @@ def test_all_missing_required_keys_are_named_at_once() -> None:
         (
             "dcache",
             "retrytimes = -1",
-            "t.toml:6: [dcache] retrytimes = -1: expected 0 or more",
+            "t.toml:6: [dcache] retrytimes = -1: expected a number from 0 to 1000000",
         ),
         (
             "dcache",
@@ -98,7 +98,7 @@ def test_all_missing_required_keys_are_named_at_once() -> None:
         (
             "dcache",
             "maxdownloads = 0",
-            "t.toml:6: [dcache] maxdownloads = 0: expected 1 or more",
+            "t.toml:6: [dcache] maxdownloads = 0: expected a number from 1 to 10000",
         ),
         (
             "dcache",
@@ -166,7 +166,36 @@ def test_all_missing_required_keys_are_named_at_once() -> None:
             "filter",
             'rules = ["drop *.tmp"]',
             't.toml:12: [filter] rules = "drop *.tmp": '
-            'expected "include GLOB" or "exclude GLOB"',
+            'expected "include GLOB" or "exclude GLOB", with a glob such as "*.tmp"',
+        ),
+        (
+            "filter",
+            'rules = ["include [z-a]"]',
+            't.toml:12: [filter] rules = "include [z-a]": '
+            'expected "include GLOB" or "exclude GLOB", with a glob such as "*.tmp"',
+        ),
+        (
+            "cleanup",
+            'exclude = ["a", "[z-a]"]',
+            't.toml:12: [cleanup] exclude = "[z-a]": '
+            'expected a glob, such as "scratch/**"',
+        ),
+        (
+            "source",
+            "connect_seconds = 1e300",
+            "t.toml:12: [source] connect_seconds = 1e+300: "
+            "expected a number above 0, at most 1000000",
+        ),
+        (
+            "pipeline",
+            "workers = 100000",
+            "t.toml:12: [pipeline] workers = 100000: expected a number from 0 to 1000",
+        ),
+        (
+            "destination",
+            "min_free = 9223372036854775808",
+            "t.toml:12: [destination] min_free = 9223372036854775808: "
+            "expected a whole number",
         ),
         (
             "filtre",
@@ -208,7 +237,7 @@ def test_dotted_keys_and_inline_tables_have_lines_too() -> None:
 
     assert problems(text) == [
         "t.toml:1: [destination] shared = 1: expected true or false",
-        "t.toml:2: [replay] maxdownloads = 0: expected 1 or more",
+        "t.toml:2: [replay] maxdownloads = 0: expected a number from 1 to 10000",
     ]
 
 
@@ -306,6 +335,47 @@ def test_every_validator_says_what_it_expects_and_is_used() -> None:
 
     assert used - {""} == set(CHECKS)
     assert all(expectation(check) for check in CHECKS.values())
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("dcache", "timeout"), ("source", "stall_seconds")]
+)
+def test_a_whole_number_beyond_every_float_is_one_line(table: str, key: str) -> None:
+    (line,) = problems(with_line(table, f"{key} = {'9' * 400}"))
+
+    assert f"[{table}] {key} = 0x" in line
+    assert line.endswith("...: expected a number")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (f"retrytimes = {'9' * 5000}", "a number with too many digits"),
+        (f"retrytimes = {'[' * 5000}{']' * 5000}", "nested too deeply"),
+    ],
+)
+def test_what_tomllib_gives_up_at_names_the_line(line: str, what: str) -> None:
+    assert problems(with_line("dcache", line)) == [f"t.toml:6: not to be read: {what}"]
+
+
+def test_tables_that_are_nested_too_deeply_are_one_line() -> None:
+    name = ".".join(["a"] * 5000)
+
+    assert problems(f"{SHORTEST}[{name}]\nb = 1\n") == [
+        "t.toml: not to be read: nested too deeply"
+    ]
+
+
+def test_a_hexadecimal_number_without_end_is_one_line() -> None:
+    (line,) = problems(with_line("dcache", f"retrytimes = 0x{'f' * 5000}"))
+
+    assert line.endswith("...: expected a whole number")
+
+
+def test_lines_are_right_where_they_end_as_in_windows() -> None:
+    text = with_line("dcache", "retrytimes = -1").replace("\n", "\r\n")
+
+    assert problems(text)[0].startswith("t.toml:6: [dcache] retrytimes")
 
 
 def test_syntax_errors_name_the_line() -> None:

@@ -49,16 +49,27 @@ api_version = [3, 9]
         (
             'request_timeout_ms = "10s"',
             '[kafka.client] request_timeout_ms = "10s": '
-            "expected a whole number, 0 or more",
+            "expected a whole number from 0 to 2147483647",
         ),
         (
             "max_poll_records = -1",
-            "[kafka.client] max_poll_records = -1: expected a whole number, 0 or more",
+            "[kafka.client] max_poll_records = -1: "
+            "expected a whole number from 0 to 2147483647",
         ),
         (
             'api_version = "new"',
             '[kafka.client] api_version = "new": '
             'expected a version, such as "3.9" or [3, 9]',
+        ),
+        (
+            'api_version = "\u00b2.1"',
+            '[kafka.client] api_version = "\u00b2.1": '
+            'expected a version, such as "3.9" or [3, 9]',
+        ),
+        (
+            "max_poll_records = 2147483648",
+            "[kafka.client] max_poll_records = 2147483648: "
+            "expected a whole number from 0 to 2147483647",
         ),
         (
             "sasl_plain_password = 12345",
