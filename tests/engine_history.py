@@ -45,9 +45,12 @@ class ListSettler:
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
         self.acknowledged: dict[int, int] = {}
+        self.fresh: dict[str, CopyRecord] = {}
 
     def add(self, settlement: Settlement) -> None:
         self.settled.append(settlement)
+        if settlement.copy is not None:
+            self.fresh[settlement.copy.relative] = settlement.copy
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -136,7 +136,7 @@ class Engine:
         return not (self.is_stopping or self.is_yielding)
 
     def hand_out(self, now: float) -> dict[int, list[Job]]:
-        """The jobs that each worker gets now, with what the catalogue knows of them."""
+        """The jobs that each worker gets now, with what the books know of them."""
         if not self.hands_out:
             return {}
         pairs = self.hold_desk.probes(now)
@@ -151,9 +151,11 @@ class Engine:
         except BooksError:
             self._take_back([entry for entry, _ in pairs], now)
             raise
+        fresh = self.settler.fresh
         chosen: dict[int, list[Job]] = {}
         for entry, worker in pairs:
-            row = known.get(entry.job.relative)
+            relative = entry.job.relative
+            row = fresh.get(relative) or known.get(relative)
             if row != entry.job.known:
                 entry.job = dataclasses.replace(entry.job, known=row)
             chosen.setdefault(worker, []).append(entry.job)

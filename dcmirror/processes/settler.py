@@ -69,6 +69,8 @@ class Settler:
         self._batch: _Batch | None = None
         self._delivered: list[str] = []
         self._unwritten: deque[OutboxLine] = deque()
+        #: Copies that the catalogue does not tell of yet, by their relative path.
+        self.fresh: dict[str, CopyRecord] = {}
         self.acknowledged: dict[int, int] = {}
         self.committables: dict[tuple[int, int], int] = {}
 
@@ -81,6 +83,8 @@ class Settler:
     def add(self, settlement: Settlement) -> None:
         """Take an outcome; durable after the next ``flush`` that returns."""
         self._gathered.append(settlement)
+        if settlement.copy is not None:
+            self.fresh[settlement.copy.relative] = settlement.copy
 
     def flush(self) -> None:
         """Write everything gathered.
@@ -101,6 +105,7 @@ class Settler:
             if self._on_settled and batch.settlements:
                 self._on_settled(batch.settlements)
             if not self._gathered:
+                self.fresh.clear()
                 return
 
     def prove(self) -> None:

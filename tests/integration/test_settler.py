@@ -117,6 +117,23 @@ def test_nothing_is_committable_before_it_is_in_the_books(books: Books) -> None:
     assert list(books.catalogue.lookup(["f0"])) == ["f0"]
 
 
+def test_a_copy_is_fresh_until_the_catalogue_tells_of_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.ledger.receive(0)
+    settlement = mirrored(0)
+    break_once(monkeypatch, books.catalogue, "settle")
+    books.settler.add(settlement)
+    with pytest.raises(BooksError):
+        books.settler.flush()
+    assert books.settler.fresh == {"f0": settlement.copy}
+
+    books.settler.flush()
+
+    assert books.settler.fresh == {}
+    assert books.catalogue.lookup(["f0"]) == {"f0": settlement.copy}
+
+
 def test_an_offset_above_a_gap_is_in_the_spans_and_not_committable(
     books: Books,
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.holds import HoldBook, HoldKey, HoldKind
+from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.errors import BooksError, DcmirrorError, ExitStatus, IntakeError
 from dcmirror.processes.engine import Engine, EnginePlan
@@ -36,6 +37,7 @@ class StubSettler:
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
         self.backlog = 0
+        self.fresh: dict[str, CopyRecord] = {}
         self.flushes = 0
 
     def prove(self) -> None:

@@ -51,6 +51,25 @@ def test_a_copy_that_the_books_know_is_a_skip(history: History) -> None:
     assert history.settler.settled[0].copy is None
 
 
+def test_a_copy_that_is_not_settled_yet_is_a_skip_too(history: History) -> None:
+    """The same event came twice, and the first copy is not in the catalogue yet."""
+    job = Job("a", JobKind.TRIGGER, "/d/a", "a", "https://x/a", size=10)
+    for task in ("a", "again"):
+        history.engine.offer(dataclasses.replace(job, task=task))
+    history.hand_out()
+    history.end("a", ResultKind.MIRRORED)
+    history.hand_out()
+    assert history.engine.dispatcher.entries["again"].job.known is not None
+    copy = history.settler.settled[0].copy
+    history.end("again", ResultKind.ADOPTED, requests=0, copy=copy)
+
+    assert history.settler.kinds == {
+        "a": "mirrored",
+        "again": "skipped:already-mirrored",
+    }
+    assert history.engine.tally.mirrored == 1
+
+
 def test_a_copy_that_only_the_mirror_knows_gets_its_row(history: History) -> None:
     """A kill between rename and settling: the next start adopts what is there."""
     history.offer("a")
