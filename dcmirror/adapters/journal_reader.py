@@ -32,7 +32,8 @@ class Batch:
     """Lines to ship, and the positions behind them.
 
     ``spoiled`` counts lines with a wrong CRC, ``missed`` segments that were removed
-    before they were read.
+    before they were read.  ``unread`` says of a writer why it ends early: nothing of it
+    is passed over, since positions only say how far they are.
     """
 
     positions: dict[str, Position]
@@ -40,6 +41,7 @@ class Batch:
     size: int = 0
     spoiled: int = 0
     missed: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +92,32 @@ class JournalReader:
                 batch.missed += _gap(position, segment)
                 position = Position(segment.number)
             position = self._read_segment(batch, segment, position)
-            if self._is_full(batch):
+            if segment.writer in batch.unread or self._is_full(batch):
                 break
         return position
 
     def _read_segment(
         self, batch: Batch, segment: Segment, position: Position
     ) -> Position:
-        with suppress(FileNotFoundError):  # its writer made room meanwhile
+        fd = -1
+        try:
             if segment.path.stat().st_size <= position.offset:
                 return position
             fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                while not self._is_full(batch):
-                    piece = os.pread(fd, _PIECE_BYTES, position.offset)
-                    if b"\n" in piece:
-                        position = self._take(batch, segment, position, piece)
-                    elif len(piece) < _PIECE_BYTES:
-                        break
-                    else:
-                        position = self._skip(batch, segment, position)
-            finally:
+            while not self._is_full(batch):
+                piece = os.pread(fd, _PIECE_BYTES, position.offset)
+                if b"\n" in piece:
+                    position = self._take(batch, segment, position, piece)
+                elif len(piece) < _PIECE_BYTES:
+                    break
+                else:
+                    position = self._skip(batch, segment, position)
+        except FileNotFoundError:  # its writer made room meanwhile
+            pass
+        except OSError as exc:
+            batch.unread[segment.writer] = f"{segment.name}: {exc.strerror or exc}"
+        finally:
+            if fd >= 0:
                 os.close(fd)
         return position
 
@@ -179,11 +186,14 @@ def _unread(segment: Segment, position: Position) -> int:
     if segment.number < position.segment:
         return 0
     offset = position.offset if segment.number == position.segment else 0
+    size = 0
     try:
         size = segment.path.stat().st_size - offset
         return size if size >= _PIECE_BYTES else _whole_lines(segment.path, offset)
     except FileNotFoundError:
         return 0
+    except OSError:  # nobody knows where its last line ends
+        return size
 
 
 def _whole_lines(path: Path, offset: int) -> int:
@@ -194,15 +204,22 @@ def _whole_lines(path: Path, offset: int) -> int:
 
 
 def _first_time(segment: Segment, position: Position) -> float | None:
-    """When the first unread event happened; None where the line does not say it."""
+    """When the first unread event happened; None where the line does not say it.
+
+    Of what cannot be read: when the last one did.
+    """
     offset = position.offset if segment.number == position.segment else 0
     try:
         with open(segment.path, "rb") as file:
             file.seek(offset)
             found = _TIMESTAMP.search(file.readline(_PIECE_BYTES))
         return datetime.fromisoformat(found[1].decode()).timestamp() if found else None
-    except (OSError, ValueError):
-        return None
+    except OSError:
+        with suppress(OSError):
+            return segment.path.stat().st_mtime
+    except ValueError:
+        pass
+    return None
 
 
 def _gap(position: Position, segment: Segment) -> int:

@@ -77,31 +77,27 @@ class JournalScan:
         for segment in segments:
             has_hole = segment.number != expected
             expected = segment.number + 1
+            changed_at: float | None = None
             try:
-                status = segment.path.stat()
-                file = open(segment.path, "rb", _BUFFER)  # noqa: SIM115  # closed below
-            except FileNotFoundError:  # its writer made room meanwhile
+                changed_at = segment.path.stat().st_mtime
+                with open(segment.path, "rb", _BUFFER) as file:
+                    if has_hole or (is_oldest and segment is segments[0]):
+                        self._reach(_time_of(file.readline()))
+                        file.seek(0)
+                    if self._since is None or changed_at >= (
+                        self._since - _SLACK_SECONDS
+                    ):
+                        file.seek(self._behind.get(segment.name, 0))
+                        yield from self._lines(file, segment.name)
+            except OSError:  # its writer made room meanwhile; or it cannot be read
                 self._sources.missed += 1
+                # Nothing may come after it that would say where the hole ends.
+                self._reach(changed_at)
                 expected = -1
-                continue
-            with file:
-                if has_hole or (is_oldest and segment is segments[0]):
-                    self._reach(file.readline())
-                    file.seek(0)
-                if self._since is None or status.st_mtime >= (
-                    self._since - _SLACK_SECONDS
-                ):
-                    file.seek(self._behind.get(segment.name, 0))
-                    yield from self._lines(file, segment.name)
 
-    def _reach(self, first: bytes) -> None:
+    def _reach(self, moment: float | None) -> None:
         """The journal is whole from here on, as far as this writer is concerned."""
-        match = _TIME.search(first)
-        if match is None:
-            return
-        try:
-            moment = datetime.fromisoformat(match[1].decode()).timestamp()
-        except ValueError:
+        if moment is None:
             return
         known = self._sources.reaches_from
         self._sources.reaches_from = moment if known is None else max(known, moment)
@@ -134,3 +130,11 @@ class JournalScan:
                     sources.odd += 1
         self.reached[name] = end
         sources.bytes += file.tell()
+
+
+def _time_of(line: bytes) -> float | None:
+    match = _TIME.search(line)
+    try:
+        return datetime.fromisoformat(match[1].decode()).timestamp() if match else None
+    except ValueError:
+        return None

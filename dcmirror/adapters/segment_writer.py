@@ -38,11 +38,12 @@ class SegmentWriter:
 
     def begin(self) -> None:
         """Open the next segment; the one before must be closed."""
-        self._directory.mkdir(mode=0o750, exist_ok=True)
+        _make(self._directory)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         name = segments.segment_name(self.writer, self.number + 1)
         fd = os.open(self._directory / name, flags, 0o640)
         try:
+            _give(fd, self._directory)
             # Held while we write: nobody prunes it, and the logger knows we live.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             self._point_link_to(name)
@@ -107,3 +108,22 @@ class SegmentWriter:
             os.unlink(temporary)
         os.symlink(name, temporary)
         os.rename(temporary, self._directory / self._link)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o750)
+    except FileExistsError:
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _give(fd, directory.parent)
+    finally:
+        os.close(fd)
+
+
+def _give(fd: int, directory: Path) -> None:
+    """Let it be the directory's owner's: who ships must read what root wrote."""
+    owner = os.stat(directory)
+    with suppress(PermissionError):  # only root gives files away
+        os.fchown(fd, owner.st_uid, owner.st_gid)

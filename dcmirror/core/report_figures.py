@@ -71,7 +71,7 @@ class Sources:
 
     ``reaches_from`` is the time of its first line behind the last hole; None: it is
     empty.  ``spoiled`` lines, of those that may matter, have a wrong CRC, ``odd`` ones
-    are no events, ``missed`` segments were removed before they could be read,
+    are no events, ``missed`` segments could not be read, or were removed before,
     ``dropped`` lines were never written, ``repeated`` ones are second copies that are
     not counted.
     """

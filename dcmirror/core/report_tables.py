@@ -113,7 +113,7 @@ def notes(report: Report) -> list[str]:
             "Files, bytes and delay are whole."
         )
     for count, noun, what in (
-        (sources.missed, "journal segment", "removed before they could be read"),
+        (sources.missed, "journal segment", "not readable, or removed meanwhile"),
         (sources.dropped, "journal line", "never written, for want of space"),
         (sources.spoiled, "journal line", "spoiled, with a wrong checksum"),
         (sources.odd, "journal line", "no event that this dcmirror knows"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from dcmirror.adapters import locks, metrics_server, shipping_report
 from dcmirror.adapters.dead_letters import FILE_NAME as DEAD_LETTERS
 from dcmirror.adapters.dead_letters import DeadLetters
-from dcmirror.adapters.journal_reader import JournalReader, backlog
+from dcmirror.adapters.journal_reader import Backlog, JournalReader, backlog
 from dcmirror.adapters.linux import keep_freed_memory
 from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
@@ -201,7 +201,10 @@ class Logger:
         """The first route's figures; of the others, what is wrong."""
         route, now = routes[0], time.time()
         checkpoint, state = route.checkpoint, route.state
-        behind = backlog(self._boot.journal_directory, checkpoint.writers)
+        try:
+            behind = backlog(self._boot.journal_directory, checkpoint.writers)
+        except OSError:  # the route met it too, and says so
+            behind = Backlog(0, None)
         return ShippingReport(
             pid=os.getpid(),
             name=self._boot.name,

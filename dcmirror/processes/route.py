@@ -112,6 +112,8 @@ class Route:
         self.state = RouteState("shipping", None, time.time())
         self._positions: Mapping[str, Position] = self.checkpoint.writers
         self._waiting: list[ShippedLine] = []
+        self._unread: str | None = None
+        self._remark: str | None = None
         self._is_stuck = False
         self._is_saved = False
         self._saved_at = 0.0
@@ -166,8 +168,7 @@ class Route:
         if not self._waiting:
             self._save()
             # What the last answer remarked still holds.
-            is_well = self.state.name in ("idle", "shipping")
-            self._be("idle", self.state.reason if is_well else None)
+            self._be("idle", self._with_unread(self._remark))
             return _POLL_SECONDS
         receipt = self._sink.ship(self._waiting)
         self._note(receipt)
@@ -187,6 +188,8 @@ class Route:
         self._waiting += batch.lines
         self.checkpoint.spoiled += batch.spoiled
         self.checkpoint.missed += batch.missed
+        unread = next(iter(batch.unread.values()), None)
+        self._unread = unread and f"cannot read the journal: {unread}"
         if not self._waiting:
             self.checkpoint.writers = dict(batch.positions)
 
@@ -200,10 +203,16 @@ class Route:
         if not self._waiting:
             now.writers = dict(self._positions)
             self._is_saved = False
+        self._remark = None if receipt.pause else receipt.trouble
+        told = self._with_unread(receipt.trouble)
         if not receipt.pause:
-            self._be("shipping", receipt.trouble)
+            self._be("shipping", told)
         else:
-            self._be("paused" if receipt.needs_help else "retrying", receipt.trouble)
+            self._be("paused" if receipt.needs_help else "retrying", told)
+
+    def _with_unread(self, reason: str | None) -> str | None:
+        """A reason, and what of the journal cannot be read."""
+        return "; ".join(filter(None, (reason, self._unread))) or None
 
     def _save(self) -> None:
         """Only what is behind every line that waits is settled."""

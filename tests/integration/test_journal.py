@@ -290,6 +290,22 @@ def test_a_required_journal_keeps_what_is_not_shipped(make, tmp_path):
     assert journal.dropped == 0
 
 
+def test_what_root_writes_is_its_directorys_owners(make, tmp_path):
+    """The daemon's logger ships it, and runs as that user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(tmp_path, 65534, 65534)
+    journal = make()
+    journal.append([line(1), line(2)], [Value.STARTED, Value.OUTCOME])
+    paths = [journal.directory, *files(journal.directory)]
+
+    assert len(paths) == 3
+    for path in paths:
+        owner = path.stat()
+        assert (owner.st_uid, owner.st_gid) == (65534, 65534)
+        assert owner.st_mode & 0o007 == 0
+
+
 def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
     journal = make()
     journal.append([line(1)])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dcmirror.adapters import checkpoints, locks, segments
+from dcmirror.adapters import checkpoints, locks, segments, shipping_report
 from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.sinks import FileSink, ShippedLine
 from dcmirror.processes.logger import LoggerBoot, logger_main
@@ -66,6 +66,9 @@ class Bench:
             return []
         lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
         return [json.loads(line)["n"] for line in lines]
+
+    def report(self):
+        return shipping_report.read(shipping_report.path_beside(self.checkpoint))
 
     def exported_lines(self):
         """How many, the last one perhaps in the middle of being written."""
@@ -305,6 +308,55 @@ def test_segments_that_went_unread_are_counted(bench):
     assert bench.stop(logger) == 0
     assert checkpoints.load(bench.checkpoint).missed == 2
     journal.close()
+
+
+def out_of_reach(path):
+    """Nobody, not even root, can read it now; returns what puts it right."""
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+
+    def put_right():
+        path.rmdir()
+        aside.rename(path)
+
+    return put_right
+
+
+def test_a_segment_that_cannot_be_read_keeps_back_its_own_writer_only(bench):
+    """It is told, and no line of it passes for shipped."""
+    old = bench.journal(started_at=1)
+    write(old, [1])
+    old.close()
+    mine = bench.journal()
+    write(mine, [2])
+    segment = segments.list_segments(bench.journal_directory)[0]
+    put_right = out_of_reach(segment.path)
+    process = bench.start()
+    wait_until(bench.is_caught_up(2), 20)
+    wait_until(lambda: segment.name in str(bench.report()), 20)
+    told = bench.report()
+    assert process.is_alive()
+    assert "cannot read the journal" in told.reason
+    assert told.oldest_age_s is not None
+
+    put_right()
+    wait_until(bench.is_caught_up(1), 20)
+    wait_until(lambda: bench.report().reason is None, 20)
+    assert bench.stop(process) == 0
+    assert bench.exported() == [2, 1]
+    assert (0, 2) == (bench.report().missed, bench.report().shipped)
+
+
+def test_a_journal_that_cannot_be_read_at_all_is_waited_for(bench):
+    bench.journal_directory.touch()
+    process = bench.start()
+    wait_until(lambda: "NotADirectory" in str(bench.report()), 20)
+    bench.journal_directory.unlink()
+    write(bench.journal(), [1])
+    wait_until(bench.is_caught_up(1), 40)
+
+    assert bench.stop(process) == 0
 
 
 def test_an_export_that_cannot_be_written_is_tried_again(bench):

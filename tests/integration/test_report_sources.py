@@ -99,6 +99,21 @@ def test_a_segment_that_goes_while_we_read_is_counted_and_makes_a_hole(
     assert (1, 1_767_571_200) == (sources.missed, sources.reaches_from)
 
 
+def test_a_segment_that_cannot_be_read_is_counted_and_makes_a_hole(
+    tmp_path: Path,
+) -> None:
+    """The last one too: the journal is whole again when that was last written."""
+    write(tmp_path, OLD, 1, line(day=3))
+    unreadable = tmp_path / segment_name(OLD, 2)
+    unreadable.mkdir()
+    os.utime(unreadable, (1_768_000_000, 1_768_000_000))
+    write(tmp_path, NEW, 1, line(day=5))
+    found, sources = scanned(tmp_path)
+
+    assert (2, 1) == (found, sources.missed)
+    assert 1_768_000_000 == sources.reaches_from
+
+
 def test_steps_that_made_room_make_no_figure_unknown(tmp_path: Path) -> None:
     """None of them is counted, and they are given up before anything that is."""
     books = make_books(tmp_path, Plan(files=20))
