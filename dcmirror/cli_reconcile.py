@@ -83,6 +83,10 @@ def reconcile(
     and Adler-32) are adopted. What is only here is told, never deleted; rows of
     failed.csv are left to `dcmirror replay`.
 
+    dCache may cut a listing short and tell nobody. So some of the names that a listing
+    lacks are asked for; a directory that has one of them counts as not listed. New
+    files in it are for the next run: where all must be found, let a second one agree.
+
     A killed run goes on where it was. Kinds of differences: missing, size, checksum,
     replaced (another pnfsid), renamed, only-here, incomplete (its upload is not
     finished), known-failure, unreadable (a name that cannot be used), unadopted (seems

@@ -114,6 +114,17 @@ class FindingStore(FindingsFile):
                 (place, json.dumps(dict(counts))),
             )
 
+    def unlist(self, directory: str, relative: str, detail: str) -> None:
+        """Its listing was not whole after all: what it lacks is not judged."""
+        place = storable(directory)
+        kind = DifferenceKind.UNREADABLE
+        self.add(directory, [Finding(kind, directory, relative, detail=detail)])
+        rows = self._all("SELECT counts FROM directories WHERE path = ?", (place,))
+        counts = json.loads(rows[0][0]) if rows else {}
+        with self._writing() as database:
+            database.execute("DELETE FROM strangers WHERE directory = ?", (place,))
+        self.end(directory, {**counts, "unlisted": 1})
+
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many directories ended, and the sums of their counts."""
         number, sums = 0, dict[str, int]()
@@ -171,6 +182,26 @@ class FindingStore(FindingsFile):
                 return
             after = rows[-1][0]
             yield rows
+
+    def strange_places(self) -> Iterator[str]:
+        """The directories whose listings lack what the mirror has."""
+        after = ""
+        sql = (
+            "SELECT DISTINCT directory FROM strangers WHERE directory > ? "
+            "ORDER BY directory LIMIT ?"
+        )
+        while rows := self._all(sql, (after, PAGE)):
+            yield from (row[0] for row in rows)
+            after = rows[-1][0]
+
+    def youngest_strangers(self, directory: str) -> list[str]:
+        """Some of what only the mirror has there, the last modified first."""
+        rows = self._all(
+            "SELECT relative FROM strangers WHERE directory = ? "
+            "ORDER BY modified DESC, relative LIMIT ?",
+            (storable(directory), MOST_NAMES),
+        )
+        return [row[0] for row in rows]
 
     def missing(self) -> Iterator[list[tuple[str, str, str]]]:
         """Path, relative and pnfsid of what was missing, in pages."""

@@ -22,6 +22,7 @@ from dcmirror.adapters.journal_scan import JournalScan
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.core.amounts import plural
 from dcmirror.core.audit_findings import AuditKind, Finding
+from dcmirror.core.audit_gaps import Reconciled
 from dcmirror.core.audit_spans import Range
 from dcmirror.core.failed_rows import FailedRow
 from dcmirror.core.jobs import JobKind
@@ -45,8 +46,7 @@ class Story:
 
     ``whole_since``: from then on (epoch seconds) it has every outcome; None: it has
     none at all.  ``lost`` maps topic and partition to ranges and when they were missed.
-    ``reconciled_from`` is when the last reconcile of everything began; it had all that
-    was at the source at ``reconciled_until``.
+    ``reconciled`` are the reconciles of everything.
     """
 
     whole_since: float | None = None
@@ -54,8 +54,7 @@ class Story:
     lost: dict[tuple[str, int], list[tuple[Range, str]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    reconciled_from: str = ""
-    reconciled_until: str = ""
+    reconciled: list[Reconciled] = field(default_factory=list)
     reached: dict[str, int] = field(default_factory=dict)
 
 
@@ -120,9 +119,10 @@ def _take_other(action: str, event: dict[str, Any], story: Story) -> None:
         if kinds.get("outcome"):
             story.whole_since = max(story.whole_since or 0.0, moment_of(at))
     elif action == "reconcile-finished" and _has_cured(event["event"], ours):
-        began, settled = event["event"]["start"], ours["reconcile"]["settled_before"]
-        story.reconciled_from = max(story.reconciled_from, began)
-        story.reconciled_until = max(story.reconciled_until, settled)
+        run = ours["reconcile"]
+        missed = run.get("found", {}).get("missing", 0)
+        began, until = event["event"]["start"], run["settled_before"]
+        story.reconciled.append(Reconciled(began, at, until, missed))
 
 
 def _has_cured(event: dict[str, Any], ours: dict[str, Any]) -> bool:

@@ -15,13 +15,10 @@ from dcmirror.core.audit_copies import AuditRow
 from dcmirror.core.audit_findings import Finding
 from dcmirror.core.audit_source import Answer, judge_source
 from dcmirror.core.door_errors import DoorError
-from dcmirror.core.failures import FailureClass
 from dcmirror.core.listing import Entry
 from dcmirror.processes.patience import Patience
 
 _AT_ONCE = 200
-#: These concern all files, and patience with them has ended.
-_HOPELESS = frozenset({FailureClass.CREDENTIAL, FailureClass.HOST})
 
 
 class DoorLooks:
@@ -74,7 +71,7 @@ class DoorLooks:
         try:
             return self._patience.call(self._client().look, path)
         except DoorError as exc:
-            if exc.kind in _HOPELESS:
+            if exc.concerns_all:
                 raise
             return exc
 

@@ -16,7 +16,7 @@ from dcmirror.commands.audit_reading import Story, moment_of
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.core.amounts import count_text
 from dcmirror.core.audit_findings import AuditKind, Finding
-from dcmirror.core.audit_gaps import Cause, Known, NamedGap, explain
+from dcmirror.core.audit_gaps import Cause, Known, NamedGap, cure, explain
 from dcmirror.core.audit_spans import (
     Range,
     gaps,
@@ -61,6 +61,7 @@ class SpanAudit:
         self._scratch = scratch
         self._report = report
         self._story = story
+        self._cure = cure(story.reconciled)
         self._kafka: KafkaOffsets | None = None
         self._deadline = 0.0
 
@@ -244,9 +245,9 @@ class SpanAudit:
     def _are_older(self, partition: int, last: int) -> bool:
         """Whether what they announce was there when everything was reconciled."""
         assert self._kafka is not None
-        if not self._story.reconciled_until:
+        if self._cure is None:
             return False
-        until = moment_of(self._story.reconciled_until) - _CLOCK_SECONDS
+        until = moment_of(self._cure.until) - _CLOCK_SECONDS
         return self._kafka.are_older(partition, last, until)
 
     def _is_reconciled(self, topic: str, partition: int, gap: Range) -> bool:
@@ -255,7 +256,7 @@ class SpanAudit:
             for (first, last), at in self._story.lost[(topic, partition)]
             if first <= gap[1] and last >= gap[0]
         ]
-        return max(times, default="") < self._story.reconciled_from
+        return self._cure is not None and max(times, default="") < self._cure.began
 
     def _tell(self, place: str, cause: Cause, ranges: list[Range]) -> None:
         shown = ", ".join(range_text(each) for each in ranges[:_MOST_SHOWN])

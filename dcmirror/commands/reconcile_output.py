@@ -130,7 +130,8 @@ def _outcome_lines(summary: Summary) -> Iterator[str]:
         yield f"{plural(summary.old_names, 'old name')} of renamed files still here"
     if summary.unlisted:
         number = count_text(summary.unlisted)
-        yield f"directories that cannot be listed: {number}; nothing in them is judged"
+        yield f"directories not listed, or not to the end: {number}; the rest of them "
+        yield "is not judged"
     if summary.garbage:
         yield f"{plural(summary.garbage, 'line')} of the list could not be used"
 

@@ -21,11 +21,12 @@ from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.adapters.pace import Pace
 from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.core.differences import Rules
-from dcmirror.core.door_errors import DoorStopped
+from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.escapes import shown
 from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import CURED, Impact, Summary
 from dcmirror.core.jobs import Job
+from dcmirror.core.listing import Entry
 from dcmirror.core.name_list import BadLine, NamedFile
 from dcmirror.core.paths import PathMap
 from dcmirror.core.tally import Tally
@@ -34,6 +35,7 @@ from dcmirror.processes.pages import NamedPages, WalkPages
 from dcmirror.processes.patience import Patience
 from dcmirror.processes.survey import Source, Survey, SurveyPlan
 from dcmirror.processes.walk import Walk
+from dcmirror.processes.witnesses import Witnesses
 from dcmirror.settings import Settings
 
 #: The source's clock may be ahead of ours by so much (seconds).
@@ -221,12 +223,23 @@ class Comparison:
         )
 
     def _draw(self, client: DoorClient) -> None:
-        def is_gone(path: str) -> bool:
-            return self._patience.call(client.look, path) is None
+        def ask(path: str) -> Entry | DoorError | None:
+            try:
+                return self._patience.call(client.look, path)
+            except DoorStopped:
+                raise
+            except DoorError as error:
+                if error.concerns_all:
+                    raise
+                return error
 
         work = self.work
+        store, paths = work.store, work.path_map
         with CatalogueNames(work.state.catalogue) as names:
-            conclusion = Conclusion(work.store, names, work.path_map, is_gone)
+            witnesses = None
+            if work.names is None:
+                witnesses = Witnesses(store, names, paths, ask, work.settled_before)
+            conclusion = Conclusion(store, names, paths, ask, witnesses)
             conclusion.draw()
             self._old_names = conclusion.old_names
 

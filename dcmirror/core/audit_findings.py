@@ -105,8 +105,8 @@ def speaks_of_source(kind: AuditKind) -> bool:
 
 
 REMEDIES = {
-    AuditKind.GAP: "run dcmirror reconcile: it finds the files",
-    AuditKind.LOST: "run dcmirror reconcile",
+    AuditKind.GAP: "run dcmirror reconcile, and once more to prove it",
+    AuditKind.LOST: "run dcmirror reconcile, and once more to prove it",
     AuditKind.OVERLAP: "the catalogue was edited or damaged: restore it, or reconcile",
     AuditKind.COUNTS: "the catalogue was edited or damaged: restore it, or reconcile",
     AuditKind.NO_ROW: "dcmirror reconcile adopts the copy, or fetches it",

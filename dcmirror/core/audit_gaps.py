@@ -5,9 +5,10 @@ Pure: what the broker, the journal and other instances say are arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from dcmirror.core.audit_spans import Range, common, gaps
 
@@ -48,6 +49,32 @@ class NamedGap:
 
     gap: Range
     cause: Cause
+
+
+class Reconciled(NamedTuple):
+    """A reconcile that compared everything; times as the journal writes them.
+
+    It knew of all that was at the source at ``until``, and ``missed`` so many files.
+    """
+
+    began: str
+    ended: str
+    until: str
+    missed: int
+
+
+def cure(runs: Iterable[Reconciled]) -> Reconciled | None:
+    """The last one that is known to have found all that was lost before it.
+
+    One listing proves nothing: dCache may cut it short and tell nobody.  A later one
+    in which nothing was missing says that it was whole.
+    """
+    known = sorted(runs)
+    agreeing = [run for run in known if not run.missed]
+    if not agreeing:
+        return None
+    before = [run for run in known if run.ended <= agreeing[-1].began]
+    return before[-1] if before else None
 
 
 def explain(gap: Range, known: Known) -> Iterator[NamedGap]:

@@ -57,6 +57,11 @@ class DoorError(DcmirrorError):
         if kind is FailureClass.CREDENTIAL:
             self.exit_status = ExitStatus.CREDENTIAL
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether no other path would fare better."""
+        return self.kind in (FailureClass.CREDENTIAL, FailureClass.HOST)
+
 
 class DoorStopped(DoorError):
     """A request was not made, or was given up, because we are told to stop."""

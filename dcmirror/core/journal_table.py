@@ -163,7 +163,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.reconcile.copied": ("long", "Files copied for it."),
     "dcmirror.reconcile.adopted": ("long", "Copies that were there, and right."),
     "dcmirror.reconcile.failed": ("long", "Copies that failed."),
-    "dcmirror.reconcile.unlisted": ("long", "Directories that cannot be listed."),
+    "dcmirror.reconcile.unlisted": ("long", "Directories not listed, or not whole."),
     "dcmirror.reconcile.requests": ("long", "Requests to the door."),
     **{
         f"dcmirror.reconcile.found.{kind.replace('-', '_')}": (

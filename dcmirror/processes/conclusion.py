@@ -1,19 +1,20 @@
 """At the end of a survey: which missing files were renamed, and what is only here.
 
 Both need the whole source: a name counts as gone only where a complete listing lacks
-it, or where the door, asked for that very name, does not have it.
+it that its witnesses do not contradict, or where the door, asked for that very name,
+does not have it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 
 from dcmirror.adapters.catalogue_names import CatalogueNames
 from dcmirror.adapters.findings import FindingStore, Stranger
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.findings import Finding
 from dcmirror.core.paths import PathMap
+from dcmirror.processes.witnesses import Ask, Witnesses
 
 #: Where the findings stand that no directory of the source has.
 PLACE = "only here"
@@ -23,7 +24,8 @@ class Conclusion:
     """Turns what was noted into findings.
 
     Args:
-        is_gone: asks the door whether a path is there no more.
+        ask: asks the door for a path.
+        witnesses: what doubts the listings; None: each name was asked for.
     """
 
     def __init__(
@@ -31,13 +33,15 @@ class Conclusion:
         store: FindingStore,
         names: CatalogueNames,
         path_map: PathMap,
-        is_gone: Callable[[str], bool],
+        ask: Ask,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self.old_names = 0
         self._store = store
         self._names = names
         self._path_map = path_map
-        self._is_gone = is_gone
+        self._ask = ask
+        self._witnesses = witnesses
 
     def draw(self) -> None:
         """Judge everything; may be called again after a kill.
@@ -46,6 +50,8 @@ class Conclusion:
             BooksError, DoorError: it is not all judged.
         """
         self._store.begin(PLACE)
+        if self._witnesses is not None:
+            self._witnesses.hear()
         for page in self._store.missing():
             self._judge_missing(page)
         for strangers in self._store.strangers():
@@ -64,7 +70,7 @@ class Conclusion:
         gone = self._store.strangers_among(olds)
         for (path, _), found in others.items():
             for old_path, old in found:
-                if old in gone or self._is_gone(old_path):
+                if old in gone or self._ask(old_path) is None:
                     self._store.rename(path, f"was {old_path}")
                     self._store.forget_strangers([old])
                     self.old_names += old in gone
@@ -109,7 +115,7 @@ class Conclusion:
 def _tell(is_ours: bool, others: list[str]) -> str:
     if others:
         return f"the same file is {others[0]}"
-    return "the source has it no more" if is_ours else "not from dcmirror"
+    return "the source lists it no more" if is_ours else "not from dcmirror"
 
 
 def _relatives(homes: list[tuple[str, str]]) -> set[str]:

@@ -13,7 +13,6 @@ from itertools import islice
 
 from dcmirror.adapters.door_client import DoorClient
 from dcmirror.core.door_errors import DoorError, DoorStopped
-from dcmirror.core.failures import FailureClass
 from dcmirror.core.listing import Entry
 from dcmirror.core.name_list import BadLine, NamedFile
 from dcmirror.processes.patience import Patience
@@ -22,7 +21,6 @@ from dcmirror.processes.walk import Listed, Walk
 
 #: Named files that are asked for before they are compared.
 _AT_ONCE = 200
-_FATAL = (FailureClass.CREDENTIAL, FailureClass.HOST)
 
 
 class WalkPages:
@@ -146,7 +144,7 @@ class NamedPages:
         except DoorStopped:
             return None
         except DoorError as exc:
-            if exc.kind in _FATAL:
+            if exc.concerns_all:
                 raise
             return Entry(path, False, None, None, None, None, trouble=str(exc))
         return found and replace(found, path=path)

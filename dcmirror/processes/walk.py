@@ -28,7 +28,6 @@ DEEPEST = 200
 #: Directories in a row that cannot be listed, after which it is the door's fault.
 _TROUBLES_THAT_END = 10
 _LOOK_SECONDS = 0.2
-_FATAL = frozenset({FailureClass.CREDENTIAL, FailureClass.HOST})
 _GONE = frozenset({404, 410})
 
 
@@ -230,7 +229,7 @@ class Walk:
 
     def _judge(self, error: DoorError, path: str) -> None:
         """Raise what no other directory could be spared."""
-        if error.kind in _FATAL or path == self._root:
+        if error.concerns_all or path == self._root:
             raise error
         if not _has_vanished(error):
             self._troubles += 1

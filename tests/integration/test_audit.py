@@ -425,6 +425,10 @@ def test_lost_offsets_are_told_until_a_reconcile_has_run(books, run) -> None:
     assert run().found == [("offsets-lost", "billing[0]")]
 
     books.add_segment([reconciled(books, began)])
+    assert run().found == [("offsets-lost", "billing[0]")]
+    books.add_segment([reconciled(books, began + 60, found={"missing": 1})])
+    assert run().found == [("offsets-lost", "billing[0]")]
+    books.add_segment([reconciled(books, began + 120, is_dry=True)])
 
     cured = run()
     assert cured.found == []

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class Group:
             wait_until(self._ends_at(end))
 
     def reconcile(self, settled_before: float) -> None:
-        """The journal of a reconcile that compared everything there was then."""
+        """The journal of two that compared everything there was then."""
         events = JournalEvents(Writer("dtn1", 1, "dcmirror reconcile", "1.0", "x"))
         summary = Summary(
             is_complete=True,
@@ -103,11 +104,15 @@ class Group:
             started=settled_before,
             settled_before=settled_before,
         )
-        event = events.reconcile_finished(settled_before + 9, summary, "")
+        again = replace(summary, started=settled_before + 60)
+        lines = [
+            render(events.reconcile_finished(each.started + 9, each, ""))
+            for each in (summary, again)
+        ]
         path = self.config.parent / "state" / "journal"
         path.mkdir(exist_ok=True)
         name = segment_name("20260101T000000Z-00000000000000aa", 1)
-        (path / name).write_bytes(seal(render(event)))
+        (path / name).write_bytes(b"".join(map(seal, lines)))
 
     def _ends_at(self, offset: int) -> Callable[[], bool]:
         return lambda: self.kafka.end_offsets(self.topic)[0] == offset

@@ -16,6 +16,8 @@ from dcmirror.adapters.catalogue_names import CatalogueNames
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.core.differences import DifferenceKind, Rules
+from dcmirror.core.door_errors import DoorError
+from dcmirror.core.failures import FailureClass
 from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import Finding
 from dcmirror.core.jobs import CopyRecord, Job
@@ -24,6 +26,7 @@ from dcmirror.core.paths import PathMap, isolated_name
 from dcmirror.errors import DirectoryError
 from dcmirror.processes.conclusion import Conclusion
 from dcmirror.processes.survey import Page, Survey, SurveyPlan
+from dcmirror.processes.witnesses import Witnesses
 
 ROOT = "/data/raw"
 PATHS = PathMap("https://door/", "/data", "raw")
@@ -56,7 +59,7 @@ class Bench:
         self.asked: list[str] = []
         self.requests = 0
         self.pages: list[Page] = []
-        self.gone = False
+        self.there: dict[str, Entry | DoorError] = {}
         self.settled_before = FUTURE
         Catalogue(self.books).close()
 
@@ -107,12 +110,13 @@ class Bench:
     def conclude(self) -> Conclusion:
         """Judge what needs the whole."""
 
-        def is_gone(path: str) -> bool:
+        def ask(path: str) -> Entry | DoorError | None:
             self.asked.append(path)
-            return self.gone
+            return self.there.get(path)
 
         with CatalogueNames(self.books) as names:
-            conclusion = Conclusion(self.store, names, PATHS, is_gone)
+            witnesses = Witnesses(self.store, names, PATHS, ask, self.settled_before)
+            conclusion = Conclusion(self.store, names, PATHS, ask, witnesses)
             conclusion.draw()
         return conclusion
 
@@ -257,13 +261,14 @@ def test_a_renamed_file_is_told_by_its_new_name_only(bench: Bench) -> None:
     assert (found.kind, found.relative) == (K.RENAMED, "new")
     assert found.detail == f"was {ROOT}/old"
     assert conclusion.old_names == 1
-    assert bench.asked == []
+    assert bench.asked == [f"{ROOT}/old"]
 
 
 def test_a_copy_under_two_names_at_the_source_is_missing_and_not_renamed(
     bench: Bench,
 ) -> None:
     bench.copied("old", "ID-1")
+    bench.there[f"{ROOT}/old"] = file("old", "ID-1")
     bench.survey(whole(file("new", "ID-1"), file("old", "ID-1")))
     bench.conclude()
 
@@ -276,12 +281,66 @@ def test_a_name_in_a_directory_that_was_not_listed_is_asked_for(
     bench: Bench, gone: bool, kind: str
 ) -> None:
     bench.row("elsewhere/old", "ID-1")
-    bench.gone = gone
+    if not gone:
+        bench.there[f"{ROOT}/elsewhere/old"] = file("elsewhere/old", "ID-1")
     bench.survey(whole(file("new", "ID-1")))
     bench.conclude()
 
     assert bench.asked == [f"{ROOT}/elsewhere/old"]
     assert bench.kinds() == {"new": kind}
+
+
+@pytest.mark.parametrize("answer", ["there", "refused"])
+def test_a_listing_that_lacks_what_is_there_proves_nothing(
+    bench: Bench, answer: str
+) -> None:
+    """dCache cuts a listing short that takes it too long, and tells nobody."""
+    for name in ("shown", "cut", "also-cut", "d/gone"):
+        bench.copied(name)
+    bench.there = {
+        f"{ROOT}/{name}": file(name)
+        if answer == "there"
+        else DoorError("403 for it", FailureClass.FORBIDDEN)
+        for name in ("cut", "also-cut")
+    }
+    bench.survey(
+        whole(file("shown"), directory("d"), file("new", "ID-cut")),
+        whole(place=f"{ROOT}/d"),
+    )
+    for _ in range(2):  # it may be killed, and drawn again
+        bench.conclude()
+
+        kinds = {"": "unreadable", "d/gone": "only-here", "new": "missing"}
+        assert bench.kinds() == kinds
+        assert bench.store.counts()[1]["unlisted"] == 1
+    detail = next(bench.store.findings()).detail
+    assert ("cut short" if answer == "there" else "403 for it") in detail
+
+
+def test_what_came_after_the_listing_does_not_contradict_it(bench: Bench) -> None:
+    bench.copied("again")
+    bench.copied("gone")
+    bench.there[f"{ROOT}/again"] = file("again", "ID-2", modified=FUTURE + 1)
+    bench.survey(whole())
+    bench.conclude()
+
+    assert bench.kinds() == {"gone": "only-here"}
+    assert "unlisted" not in bench.store.counts()[1]
+
+
+def test_of_many_names_that_a_listing_lacks_the_youngest_of_ours_are_asked_for(
+    bench: Bench,
+) -> None:
+    for number in range(30):
+        bench.copied(f"ours-{number:02}")
+        os.utime(bench.mirror / f"ours-{number:02}", (number, number))
+        bench.write(f"foreign-{number:02}")
+    bench.survey(whole())
+    bench.conclude()
+
+    assert bench.asked == [f"{ROOT}/ours-{number}" for number in range(29, 24, -1)]
+    assert set(bench.kinds().values()) == {"only-here"}
+    assert len(bench.kinds()) == 60
 
 
 def test_the_conclusion_may_be_drawn_again_after_a_kill(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcmirror.core.audit_gaps import Cause, Known, explain
+from dcmirror.core.audit_gaps import Cause, Known, Reconciled, cure, explain
 from dcmirror.core.audit_spans import (
     common,
     gaps,
@@ -163,3 +163,15 @@ def test_ranges_in_words_and_numbers() -> None:
     assert range_text((7, 19)) == "7-19"
     assert length([(0, 4), (7, 7)]) == 6
     assert common((5, 10), [(0, 6), (9, 20), (30, 40)]) == [(5, 6), (9, 10)]
+
+
+def test_a_reconcile_has_cured_once_a_later_one_misses_nothing() -> None:
+    first, second = Reconciled("1", "2", "1", 4), Reconciled("3", "4", "3", 1)
+    third, fourth = Reconciled("5", "6", "5", 0), Reconciled("7", "8", "7", 0)
+
+    assert cure([]) is None
+    assert cure([third]) is None
+    assert cure([second, first]) is None
+    assert cure([third, first, second]) == second
+    assert cure([first, second, third, fourth]) == third
+    assert cure([third, Reconciled("7", "8", "7", 2)]) is None

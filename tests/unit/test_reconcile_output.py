@@ -112,7 +112,7 @@ def test_the_summary_says_what_to_do_about_it() -> None:
         "`dcmirror replay` tries it again",
         "known failures are left to `dcmirror replay`",
         "2 old names of renamed files still here",
-        "cannot be listed: 1",
+        "not listed, or not to the end: 1",
         "4 lines of the list could not be used",
         "the door had 7 requests",
         "2 remain",

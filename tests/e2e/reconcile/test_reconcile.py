@@ -229,6 +229,24 @@ def test_a_listing_that_breaks_off_makes_no_file_look_deleted(
     assert kinds(found(deployment)) == {"bad/b": "only-here", "good/b": "only-here"}
 
 
+def test_a_listing_that_was_cut_short_makes_no_file_look_deleted(
+    deployment: Deployment, source: FakeDCache
+) -> None:
+    for name in ("a", "b", "c", "d/e"):
+        source.upload(f"{RAW}/{name}", size=1000, seed=1)
+    assert deployment.run("reconcile", *OLD).returncode == 0
+    source.upload(f"{RAW}/new", size=1000, seed=1)
+    source.faults.add("listing-lacks", RAW, names="[bdn]*")
+
+    document = found(deployment)
+
+    assert kinds(document) == {"": "unreadable"}
+    assert "cut short" in document["differences"][0]["detail"]
+    assert document["unlisted"] == 1
+    source.faults.clear()
+    assert kinds(found(deployment)) == {"new": "missing"}
+
+
 def test_what_failed_before_is_named_and_left_to_replay(
     deployment: Deployment, source: FakeDCache
 ) -> None:
