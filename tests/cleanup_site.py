@@ -71,9 +71,13 @@ class Site:
             file.write(bytes([first ^ 1]))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
+    def book(self) -> DeletionBook:
+        """The catalogue; to be closed."""
+        return DeletionBook(self.state / "catalogue.db")
+
     def intend(self, name: str, isolated: str | None) -> None:
         """An intent without a result, as a killed run leaves it."""
-        book = DeletionBook(self.state / "catalogue.db")
+        book = self.book()
         (copy,) = book.lookup([name]).values()
         book.intend([Wish(copy, isolated)], time.time(), str(self.mirror))
         book.close()

@@ -230,6 +230,31 @@ class Catalogue:
                 ((storable(relative), at) for relative in relatives),
             )
 
+    def deleted_sources(self, relatives: Iterable[str], before: float) -> set[str]:
+        """Which of these copies had no source any more then, as far as was known."""
+        found: set[str] = set()
+        with self._reading() as database:
+            for names in _chunks(map(storable, relatives), _NAMES_PER_QUERY):
+                marks = ",".join("?" * len(names))
+                found |= {
+                    row[0]
+                    for row in database.execute(
+                        f"SELECT relative FROM copies WHERE relative IN ({marks}) "
+                        "AND source_deleted_at < ?",
+                        (*names, before),
+                    )
+                }
+        return found
+
+    def sources_are_back(self, copies: Iterable[CopyRecord], before: float) -> None:
+        """The door shows them, whatever was concluded before: they were away."""
+        with self._writing() as database:
+            database.executemany(
+                "UPDATE copies SET source_deleted_at = NULL WHERE relative = ? "
+                "AND copied_at = ? AND source_deleted_at < ?",
+                ((storable(copy.relative), copy.copied_at, before) for copy in copies),
+            )
+
     def gone(self, copies: Iterable[tuple[str, float]], at: float) -> None:
         """Neither side has these any more: paths, and when they were copied.
 

@@ -126,6 +126,13 @@ def source_differs(copy: CopyRecord, entry: Entry) -> Keep | None:
     return _younger(copy, entry)
 
 
+def is_same_source(copy: CopyRecord, entry: Entry) -> bool:
+    """Whether what is at the source is the file that was copied, as far as it tells."""
+    if _both(entry.pnfsid, copy.pnfsid):
+        return same_id(entry.pnfsid, copy.pnfsid)
+    return source_differs(copy, entry) is None
+
+
 def _younger(copy: CopyRecord, entry: Entry) -> Keep | None:
     """Without pnfsids: whether the source was written after it was copied."""
     if entry.modified is None:

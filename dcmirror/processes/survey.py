@@ -7,6 +7,7 @@ it finds goes to the store; nothing grows with the number of files.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Protocol
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.findings import FindingStore
 from dcmirror.adapters.mirror_scan import MirrorScan
+from dcmirror.core.deletion import is_same_source
 from dcmirror.core.differences import (
     COPIED,
     DifferenceKind,
@@ -27,7 +29,7 @@ from dcmirror.core.differences import (
 from dcmirror.core.door_errors import DoorStopped
 from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import Finding
-from dcmirror.core.jobs import Job, JobKind
+from dcmirror.core.jobs import CopyRecord, Job, JobKind
 from dcmirror.core.listing import Entry
 from dcmirror.core.paths import PathMap, check_relative, is_isolated_name
 from dcmirror.errors import UnsafePathError
@@ -112,6 +114,8 @@ class Survey:
         self._scan = scan
         self._stop = stop
         self._offer = offer
+        # What was deleted after this may have been listed before.
+        self._began = time.time()
         self._counts: dict[str, Counter[str]] = {}
         self._strangers = Strangers(
             scan, store, plan.path_map, plan.filter, plan.settled_before
@@ -173,12 +177,32 @@ class Survey:
         relatives = [relative for _, relative in chosen]
         rows = books.lookup(relatives)
         failures = self._store.failures([entry.path for entry, _ in chosen])
+        self._note_back(chosen, rows, books)
         found: list[tuple[Finding, Entry]] = []
         for entry, relative in chosen:
             name, of = failures.get(entry.path, (None, None))
             known = Known(rows.get(relative), name, of)
             found += self._judged(entry, relative, known, counts)
         self._hand_on(page.directory, found)
+
+    def _note_back(
+        self,
+        chosen: list[tuple[Entry, str]],
+        rows: dict[str, CopyRecord],
+        books: Catalogue,
+    ) -> None:
+        """Sources that were taken for gone, and were only away for a while.
+
+        A dry run notes them too: it is the books that were wrong.
+        """
+        deleted = books.deleted_sources(rows, self._began)
+        back = [
+            rows[relative]
+            for entry, relative in chosen
+            if relative in deleted and is_same_source(rows[relative], entry)
+        ]
+        if back:
+            books.sources_are_back(back, self._began)
 
     def _chosen(self, page: Page, counts: Counter[str]) -> Iterator[tuple[Entry, str]]:
         """The files with names that can be used, and their paths below the mirror."""
