@@ -36,7 +36,7 @@ def linear(highest: float, marks: int = 4) -> Scale:
     power = 10.0 ** math.floor(math.log10(raw))
     steps = (each * power for each in _STEPS)
     step = next(s for s in steps if s >= max(raw * 0.999, 1.0) and s == int(s))
-    count = math.ceil(highest / step - 1e-9)
+    count = math.ceil(highest / step)
     return Scale(0, count * step, tuple(step * n for n in range(count + 1)))
 
 

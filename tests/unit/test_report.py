@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcmirror.core.markup import el
@@ -277,6 +277,7 @@ def test_numbers_have_three_figures_and_a_unit(found: str, expected: str) -> Non
 
 
 @given(st.integers(0, 10**15))
+@example(100_000_000_001)
 def test_an_axis_of_counts_has_few_whole_marks_and_room_for_all(highest: int) -> None:
     scale = linear(highest)
 
