@@ -161,14 +161,6 @@ def test_a_query_names_only_fields_that_the_panel_of_kibana_names(name: str) -> 
     assert text.count('"filter"') > sum(isinstance(n, Ratio) for n in panel.numbers)
 
 
-def test_a_ratio_of_nothing_is_nothing() -> None:
-    answer = {"aggregations": {"m1X0": {"doc_count": 0}, "m1X1": {"doc_count": 0}}}
-
-    assert panel_rows(tables.PANELS["efficiency"], answer) == [
-        {"mirrored of all that ended": None}
-    ]
-
-
 def test_an_efficiency_is_read_from_its_two_counts() -> None:
     answer = {"aggregations": {"m1X0": {"doc_count": 3}, "m1X1": {"doc_count": 4}}}
 

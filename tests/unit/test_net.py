@@ -29,7 +29,15 @@ def test_a_transfer_that_came_first_joins_the_door_record() -> None:
     assert net.transfer_seen("session", "P1") is None
     assert net.is_joined("session", "P1")
     assert not net.is_joined("session", "P2")
+
+
+def test_a_door_record_without_session_or_pnfsid_is_never_joined() -> None:
+    net = NetTable()
+    net.transfer_seen("None", "P1")
+    net.transfer_seen("session", "None")
+
     assert not net.is_joined(None, "P1")
+    assert not net.is_joined("session", None)
 
 
 def test_another_pnfsid_or_no_initiator_joins_nothing() -> None:

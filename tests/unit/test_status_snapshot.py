@@ -138,13 +138,13 @@ def test_a_transfer_has_speed_phase_and_age(board: Board) -> None:
     history.engine.progress["a"] = progress("a", "data", 10)
     board.show()
     history.wait(2.0)
-    history.engine.progress["a"] = progress("a", "data", 50)
+    history.engine.progress["a"] = progress("a", "data", 50, since=WALL + 1.5)
     (told,) = board.show()["transfers"]
 
     assert {"path": "/d/a", "bytes": 50, "rate_bps": 20, "phase": "data"} == {
         key: told[key] for key in ("path", "bytes", "rate_bps", "phase")
     }
-    assert (2.0, 2.0) == (told["for"], told["phase_for"])
+    assert (2.0, 0.5) == (told["for"], told["phase_for"])
 
 
 def test_running_transfers_come_before_those_that_wait_in_a_worker(
