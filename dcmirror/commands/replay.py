@@ -114,7 +114,7 @@ def _nothing(options: ReplayOptions, chosen: _Chosen) -> ExitStatus:
         say(f"{chosen.book.path}: nothing to replay ({chosen.total} rows)")
     if options.as_json:
         tell_document(_outcome(chosen, None, chosen.total, None))
-    return ExitStatus.ROWS_REMAIN if chosen.total else ExitStatus.DONE
+    return _remaining(chosen, chosen.total)
 
 
 def _run(
@@ -153,7 +153,12 @@ def _conclude(
         tell_document(_outcome(chosen, feed, left, stopped_by))
     if stopped_by is not None:
         return SIGNALLED + stopped_by
-    return ExitStatus.ROWS_REMAIN if left else ExitStatus.DONE
+    return _remaining(chosen, left)
+
+
+def _remaining(chosen: _Chosen, left: int) -> ExitStatus:
+    """A torn line may be a file that failed: somebody has to look at it."""
+    return ExitStatus.ROWS_REMAIN if left or chosen.torn else ExitStatus.DONE
 
 
 def _outcome(

@@ -179,8 +179,20 @@ def _checksum_text(value: int) -> str:
     return f"{value:08x}"
 
 
+def count_of(text: str | float, base: int = 10) -> int:
+    """A count as every book of ours can hold it.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is none.
+    """
+    number = int(text, base) if isinstance(text, str) else int(text)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(text)
+    return number
+
+
 def _checksum_value(text: str) -> int:
-    return int(text, 16)
+    return count_of(text, 16)
 
 
 _TIMES = ("time", "event_time")
@@ -205,5 +217,5 @@ _WRITERS: dict[str | None, Callable[[Any], str]] = {
 _READERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(_TIMES, _time_value),
     **dict.fromkeys(_CHECKSUMS, _checksum_value),
-    **dict.fromkeys(_NUMBERS, int),
+    **dict.fromkeys(_NUMBERS, count_of),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcmirror.core.escapes import restored, shown
-from dcmirror.core.failed_rows import split_line
+from dcmirror.core.failed_rows import count_of, split_line
 from dcmirror.core.findings import COLUMNS
 from dcmirror.errors import ConfigError
 
@@ -132,7 +132,4 @@ def _text(values: dict[str, Any], name: str) -> str:
 def _number(value: Any, base: int) -> int | None:
     if value is None or value == "":
         return None
-    number = int(value, base) if isinstance(value, str) else int(value)
-    if not 0 <= number < 1 << 63:
-        raise ValueError(value)
-    return number
+    return count_of(value, base)

@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,29 @@ def test_an_empty_or_missing_file_is_nothing_to_do(
     done = deployment.run("replay")
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_line_that_is_no_row_stops_no_other_and_is_not_forgotten(
+    deployment: Deployment, source: FakeDCache
+) -> None:
+    for name in ("a", "b"):
+        source.upload(f"{RAW}/{name}", size=1000, seed=1)
+    book = write_rows(deployment, row("a"), replace(row("b"), size=10**30))
+    done = deployment.run("replay")
+
+    assert done.returncode == 20, done.stderr
+    assert "1 lines are no whole rows" in done.stderr
+    assert "1 of 1 done" in done.stderr
+    assert deployment.files() == {"a"}
+    assert str(10**30) in book.torn_path.read_text()
+
+
+def test_a_file_of_torn_lines_alone_does_not_end_well(deployment: Deployment) -> None:
+    write_rows(deployment, replace(row("b"), size=-5))
+    done = deployment.run("replay", "--json")
+
+    assert done.returncode == 20, done.stderr
+    assert (json.loads(done.stdout)["rows"], json.loads(done.stdout)["torn"]) == (0, 1)
 
 
 def test_a_name_that_is_mistyped_is_told(deployment: Deployment) -> None:

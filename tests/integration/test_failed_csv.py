@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, NotOursError, Rewritten
-from dcmirror.core.failed_rows import COLUMNS, HEADER
+from dcmirror.core.failed_rows import COLUMNS, HEADER, format_line, split_line
 from dcmirror.errors import BooksError, ConfigError
 from helpers import wait_until
 
@@ -161,6 +161,22 @@ def test_rows_that_are_not_whole_go_to_a_file_of_their_own(failed):
     assert failed.rewrite() == Rewritten(remaining=2, removed=0, torn=3)
     assert failed.read() == ([row("1"), row("2")], 0)
     assert failed.torn_path.read_bytes() == b'only,three,cells\n\xff\xfe\n"no end\n'
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("size", str(10**30)), ("size", "-5"), ("offset", str(10**25)), ("attempts", "x")],
+)
+def test_a_number_that_no_book_can_hold_makes_a_line_torn(failed, column, cell):
+    failed.append([row("a")])
+    header, line = failed.path.read_text().splitlines()
+    cells = split_line(line)
+    cells[COLUMNS.index(column)] = cell
+    failed.path.write_text(f"{header}\n{format_line(cells)}{line}\n")
+
+    rows, torn = failed.read()
+
+    assert (rows, torn) == ([row("a")], 1)
 
 
 def test_a_file_with_fewer_columns_is_ours_and_gets_the_others(failed):
