@@ -324,14 +324,14 @@ def test_a_trickle_is_no_answer() -> None:
             enough.wait(0.02)
             yield b" "
 
-    with source(Reply(STREAMED, True, drops), answer_seconds=0.6) as door:
+    with source(Reply(STREAMED, True, drops), answer_seconds=2.0) as door:
         began = time.monotonic()
         error = error_of(door.names)
         taken = time.monotonic() - began
         enough.set()
 
     assert "stalled" in str(error)
-    assert taken < 5
+    assert taken < 10
 
 
 def test_a_reader_that_takes_its_time_is_no_silence_of_the_door() -> None:
@@ -342,10 +342,10 @@ def test_a_reader_that_takes_its_time_is_no_silence_of_the_door() -> None:
         yield (file("/data/b") + CLOSE).encode()
 
     start = STREAMED + (OPEN + directory("/data/") + file("/data/a")).encode()
-    with source(Reply(start, True, slowly), answer_seconds=0.6) as door:
+    with source(Reply(start, True, slowly), answer_seconds=2.0) as door:
         listing = door.client.list("/data")
         first = next(listing)
-        time.sleep(0.8)  # longer than the door may be silent
+        time.sleep(2.5)  # longer than the door may be silent
         released.set()
         rest = [entry.path for entry in listing]
 
@@ -367,7 +367,7 @@ def test_a_stop_ends_what_is_under_way(how: str) -> None:
             door.client.look("/data/a")
         released.set()
 
-    assert taken < 2
+    assert taken < 15
 
 
 def test_a_stop_ends_a_listing_that_flows() -> None:

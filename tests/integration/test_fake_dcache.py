@@ -215,7 +215,7 @@ def test_expired_host_certificate_is_shown_for_a_while(make: Make, pki: Pki) -> 
 
 
 def test_get_waits_for_a_free_mover_and_then_gives_up(make: Make) -> None:
-    fake, client = make(pools=1, mover_slots=1, mover_seconds=0.05)
+    fake, client = make(pools=1, mover_slots=1, mover_seconds=1.0)
     fake.upload(f"{fake.root}/a", DATA)
     first = client.location(f"{fake.root}/a")
 

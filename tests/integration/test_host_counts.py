@@ -31,7 +31,7 @@ def dcache(pki: Pki) -> Iterator[FakeDCache]:
 def talk(dcache: FakeDCache, pki: Pki, tmp_path: Path) -> Iterator[Talk]:
     mirror = tmp_path / "mirror"
     mirror.mkdir()
-    settings = make_settings(mirror, dcache.door_url, first_byte_seconds=0.6)
+    settings = make_settings(mirror, dcache.door_url, first_byte_seconds=2.0)
     with worker_in_thread(settings, proxy=pki.proxy, capath=pki.capath) as (talk, _):
         yield talk
 

