@@ -60,21 +60,21 @@ class Fields:
             self.say(f"{query!r} is no KQL")
             return set()
         actions: set[str] = set()
-        for name, values in self._clauses(query["query"]):
+        for name, values, is_denied in self._clauses(query["query"]):
             self._clause(name, values)
-            if name == "event.action":
+            if name == "event.action" and not is_denied:
                 actions |= {*values} & {*self.words.has}
         return actions
 
-    def _clauses(self, text: str) -> Iterator[tuple[str, list[str]]]:
+    def _clauses(self, text: str) -> Iterator[tuple[str, list[str], bool]]:
         rest, literal = text, r'(?:"(?:[^"\\]|\\.)*"|true|false|-?\d+)'
-        clause = rf"([\w.@]+): (\*|{literal}|\({literal}(?: or {literal})*\))"
+        clause = rf"(not )?([\w.@]+): (\*|{literal}|\({literal}(?: or {literal})*\))"
         while rest:
             found = re.match(rf"{clause}(?: and (?=\S)|$)", rest)
             if found is None:
                 self.say(f"we cannot read the query {text!r} from {rest!r} on")
                 return
-            yield found[1], re.findall(literal, found[2])
+            yield found[2], re.findall(literal, found[3]), found[1] is not None
             rest = rest[found.end() :]
 
     def _clause(self, name: str, values: list[str]) -> None:

@@ -41,8 +41,13 @@ def time_of(document: Document) -> datetime:
 
 def matches(query: str, document: Document) -> bool:
     """Whether a document is what a KQL query asks for."""
-    clauses = re.findall(r"([\w.@]+): (\*|\([^)]*\)|\"(?:[^\"\\]|\\.)*\"|\S+)", query)
-    return all(_holds(value_of(document, name), wanted) for name, wanted in clauses)
+    clauses = re.findall(
+        r"(not )?([\w.@]+): (\*|\([^)]*\)|\"(?:[^\"\\]|\\.)*\"|\S+)", query
+    )
+    return all(
+        _holds(value_of(document, name), wanted) is not bool(negation)
+        for negation, name, wanted in clauses
+    )
 
 
 def _holds(value: Any, wanted: str) -> bool:

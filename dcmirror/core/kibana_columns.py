@@ -36,6 +36,24 @@ class Is:
 
 
 @dataclass(frozen=True, slots=True)
+class IsNot:
+    """The field has another value, or none."""
+
+    field: str
+    value: Value
+
+    @property
+    def kql(self) -> str:
+        """As a person types it into Kibana."""
+        return f"not {self.field}: {_literal(self.value)}"
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """As Elasticsearch takes it."""
+        return {"bool": {"must_not": {"term": {self.field: self.value}}}}
+
+
+@dataclass(frozen=True, slots=True)
 class Has:
     """The document has the field."""
 
@@ -52,7 +70,7 @@ class Has:
         return {"exists": {"field": self.field}}
 
 
-Where = tuple[Is | Has, ...]
+Where = tuple[Is | IsNot | Has, ...]
 
 
 def _literal(value: Value) -> str:
@@ -64,6 +82,11 @@ def _literal(value: Value) -> str:
 def equals(field: str, *values: Value) -> Where:
     """A filter of one clause."""
     return (Is(field, values),)
+
+
+def differs(field: str, value: Value) -> Where:
+    """A filter of one clause: what has the value is left out."""
+    return (IsNot(field, value),)
 
 
 def action(*names: str) -> Where:

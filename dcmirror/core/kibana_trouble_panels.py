@@ -12,6 +12,7 @@ from dcmirror.core.kibana_columns import (
     Terms,
     Time,
     action,
+    differs,
     equals,
 )
 from dcmirror.core.kibana_panels import (
@@ -21,6 +22,7 @@ from dcmirror.core.kibana_panels import (
     GOOD_AT_ZERO,
     MIRRORED,
     RATE,
+    STATE,
     count,
     most,
     percentiles,
@@ -119,8 +121,10 @@ TROUBLE = (
         "skipped",
         "Why jobs and records were skipped",
         Chart.DONUT,
+        # A copy has a reason where its size is not what the event said (NFS).
         action("transfer-finished", "event-skipped")
-        + equals("event.outcome", "success"),
+        + equals("event.outcome", "success")
+        + differs(STATE, "mirrored"),
         (count("events"),),
         (Terms("event.reason", "reason", size=12),),
     ),
