@@ -63,6 +63,19 @@ class Rates:
         return self._points[0]
 
 
+class Drift:
+    """By how much levels rose or fell in all; one that comes or goes did neither."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._levels: Mapping[int, int] = {}
+
+    def observe(self, levels: Mapping[int, int]) -> None:
+        """The levels as they are now, by what has them."""
+        before, self._levels = self._levels, dict(levels)
+        self.total += sum(levels[key] - before[key] for key in levels if key in before)
+
+
 class Speeds:
     """Bytes per second of running transfers, each over its last few seconds."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from dcmirror import __version__
 from dcmirror.core.entries import State
 from dcmirror.core.escapes import shown
-from dcmirror.core.rates import WINDOWS, Rates, Speeds
+from dcmirror.core.rates import WINDOWS, Drift, Rates, Speeds
 from dcmirror.core.verdict import Limits
 from dcmirror.core.verdict_rules import jam
 from dcmirror.errors import DcmirrorError
@@ -65,6 +65,7 @@ class StatusBoard:
             "group": settings.kafka.consumergroup,
         }
         self._rates = Rates(_COUNTED)
+        self._lag = Drift()
         self._speeds = Speeds()
         self._last: dict[str, Any] = {}
         self._mirrored = self._failed = 0
@@ -136,6 +137,8 @@ class StatusBoard:
 
     def _look(self, now: float, wall: float, more: dict[str, Any]) -> None:
         tally = self._engine.tally
+        # What partitions bring that are assigned to us is no growth.
+        self._lag.observe(more.get("lag", {}))
         counted = {
             "files": tally.mirrored,
             "bytes": tally.bytes_mirrored,
@@ -144,7 +147,7 @@ class StatusBoard:
             "skipped": sum(tally.skipped.values()),
             "restarts": self._fleet.restarts,
             "dropped": self._journal.dropped,
-            "lag": sum(more.get("lag", {}).values()),
+            "lag": self._lag.total,
         }
         self._rates.observe(now, counted)
         if tally.mirrored > self._mirrored:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcmirror.core.rates import Rates, Speeds
+from dcmirror.core.rates import Drift, Rates, Speeds
 
 
 def rates_of(*totals: tuple[float, int]) -> Rates:
@@ -49,6 +49,22 @@ def test_a_total_that_is_not_given_counts_as_none() -> None:
     rates.observe(2.0, {"files": 3})
 
     assert {"files": 2, "failed": 0, "seconds": 1.0} == rates.over(60)
+
+
+def test_what_rises_and_falls_is_added_up() -> None:
+    drift = Drift()
+    for levels in ({0: 10, 1: 5}, {0: 14, 1: 4}, {0: 20, 1: 0}):
+        drift.observe(levels)
+
+    assert 10 - 5 == drift.total
+
+
+def test_a_level_that_comes_or_goes_neither_rises_nor_falls() -> None:
+    drift = Drift()
+    for levels in ({}, {0: 50_000}, {0: 49_000, 1: 10_000}, {1: 9_000}, {}, {1: 9_900}):
+        drift.observe(levels)
+
+    assert -1000 - 1000 == drift.total
 
 
 def test_a_speed_is_that_of_the_last_seconds() -> None:

@@ -131,6 +131,18 @@ def test_a_quiet_engine_is_told_whole(board: Board) -> None:
     assert {"60", "300", "900"} == status["rates"].keys()
 
 
+def test_a_backlog_that_was_there_is_no_growth(board: Board) -> None:
+    """Nor is what partitions bring that another host had."""
+    board.show(lag={})
+    for second in range(1, 8):
+        board.history.wait(100.0)
+        mine = {0: 50_000 - 100 * second}
+        status = board.show(lag=mine if second < 5 else {**mine, 1: 9000})
+
+    assert -600 == status["rates"]["900"]["lag"]
+    assert {"0": 49_300, "1": 9000} == status["lag"]
+
+
 def test_a_transfer_has_speed_phase_and_age(board: Board) -> None:
     history = board.history
     history.offer("a", size=100)
