@@ -1,7 +1,7 @@
 """Every error dcmirror raises on purpose, with the exit status it ends a command with.
 
-A message names the thing, the place and the remedy.  ``cli.main`` is the one place that
-turns an error into an exit status; nothing else calls ``sys.exit``.
+A message names the thing, the place and the remedy.  An error becomes an exit status
+where a process ends: in ``cli`` for a command, in ``processes.child`` for its children.
 """
 
 from __future__ import annotations

@@ -424,12 +424,16 @@ ACTIONS: dict[str, Action] = {
         value=Value.OUTCOME,
         type="end",
     ),
-    "watch-started": _daemon("The daemon runs.", value=Value.OUTCOME, type="start"),
+    "watch-started": _daemon(
+        "The daemon runs, or another command's engine: process.name tells whose.",
+        value=Value.OUTCOME,
+        type="start",
+    ),
     "watch-stopping": _daemon(
-        "The daemon drains.", frozenset({"event.reason", "dcmirror.worker.busy"})
+        "It drains.", frozenset({"event.reason", "dcmirror.worker.busy"})
     ),
     "watch-stopped": _daemon(
-        "The daemon ends.",
+        "It ends.",
         _group("dcmirror.counts.", "mirrored", "skipped", "failed", "retried")
         | {"event.reason"},
         value=Value.OUTCOME,

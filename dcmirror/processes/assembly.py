@@ -1,6 +1,7 @@
 """Puts an engine together from settings: the books, the children, the decisions.
 
-``watch`` and ``replay`` call it in the supervisor's process, each with its own name.
+``watch``, and ``commands.engine_run`` for the commands that find jobs themselves, call
+it in the supervisor's process, each with its own name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What becomes of jobs: the supervisor's decisions between a job and its settling.
 
-The supervisor's loop calls it; it never waits.  ``watch`` and ``replay`` use the same
-engine with another source of jobs.
+The supervisor's loop calls it; it never waits.  ``watch``, ``replay``, ``reconcile``
+and ``audit`` use the same engine with another source of jobs.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dcmirror.errors import DcmirrorError
 
 
 class Feed(Protocol):
-    """Where jobs come from: Kafka, or the rows of a failed.csv."""
+    """Where jobs come from: Kafka, rows of failed.csv, or what a command finds."""
 
     fd: int
     """Readable when there is something to take."""
