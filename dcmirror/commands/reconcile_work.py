@@ -182,9 +182,19 @@ class Comparison:
                 self._refuse,
             )
         self._walk = Walk(
-            self._client, work.root, parallel, self._patience, self.stop, work.journal
+            self._client,
+            work.root,
+            parallel,
+            self._patience,
+            self.stop,
+            work.journal,
+            self._is_excluded,
         )
         return WalkPages(self._walk)
+
+    def _is_excluded(self, directory: str) -> bool:
+        relative = self.work.path_map.relative(directory) or ""
+        return self.work.filter.excludes_all_below(relative)
 
     def _client(self) -> DoorClient:
         return DoorClient(self._options, self._pace)

@@ -46,6 +46,20 @@ class Rules:
                 return None if rule.includes else rule.text
         return None
 
+    def excludes_all_below(self, directory: str) -> bool:
+        """Whether no path in a directory is included, as far as that is plain.
+
+        An include rule that comes first may match anything there.
+        """
+        for rule in self._rules:
+            if rule.includes:
+                return False
+            # These end behind a slash: if they match one name below, then all.
+            ends_deep = rule.text.endswith(("/", "/**"))
+            if ends_deep and rule.pattern.fullmatch(f"{directory}/x"):
+                return True
+        return False
+
 
 def _parse_rule(text: str) -> Rule:
     verb, glob = (*text.split(maxsplit=1), "", "")[:2]

@@ -212,8 +212,7 @@ class Survey:
             if ".isolated" in relative and _is_isolated(relative):
                 counts["isolated"] += not entry.is_directory
                 continue
-            is_excluded = self._plan.filter.excluded_by(relative) is not None
-            if is_excluded and not entry.is_directory:
+            if self._is_excluded(entry, relative):
                 counts["excluded"] += 1
                 continue
             why = entry.trouble or self._refusal(entry, relative)
@@ -224,6 +223,12 @@ class Survey:
                 yield entry, relative
         self.differences += len(refused)
         self._store.add(page.directory, refused)
+
+    def _is_excluded(self, entry: Entry, relative: str) -> bool:
+        rules = self._plan.filter
+        if entry.is_directory:  # and then it is not listed either
+            return rules.excludes_all_below(relative)
+        return rules.excluded_by(relative) is not None
 
     def _refusal(self, entry: Entry, relative: str) -> str:
         try:

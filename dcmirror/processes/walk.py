@@ -25,8 +25,9 @@ from dcmirror.processes.patience import Patience
 PAGE = 2000
 #: dCache's directories make no loops; a tree this deep is one all the same.
 DEEPEST = 200
-#: Directories in a row that cannot be listed, after which it is the door's fault.
-_TROUBLES_THAT_END = 10
+#: Directories in a row that cannot be listed, after which the root is looked at: where
+#: that is in trouble too, it is the door's fault.
+_TROUBLES_IN_A_ROW = 10
 _LOOK_SECONDS = 0.2
 _GONE = frozenset({404, 410})
 
@@ -60,6 +61,7 @@ class Walk:
         stop: ends the walk within a second or two, with DoorStopped.
         journal: a file in which the walk survives a kill: directories that were not
             ``done`` are listed again by the next walk of the same root.
+        leaves_out: which directories are not listed, nor anything below them.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Walk:
         patience: Patience,
         stop: threading.Event,
         journal: Path | None = None,
+        leaves_out: Callable[[str], bool] = lambda directory: False,
     ) -> None:
+        self._leaves_out = leaves_out
         self._root = root.rstrip("/") or "/"
         self._make_client = make_client
         self._patience = patience
@@ -117,8 +121,8 @@ class Walk:
 
         Raises:
             DoorStopped: told to stop; what came is not all.
-            DoorError: the door is held for too long, shows no root, or has trouble
-                with one directory after the other.
+            DoorError: the door is held for too long, shows no root, or not any more
+                when it has trouble with one directory after the other.
         """
         for thread in self._threads:
             thread.start()
@@ -191,7 +195,7 @@ class Walk:
         except DoorStopped:
             return
         except DoorError as error:
-            self._judge(error, path)
+            self._judge(client, error, path)
             self._frontier.begin(number)
             self._put(self._page_of(error, path))
             self._frontier.listed(number)
@@ -212,11 +216,14 @@ class Walk:
         self, number: int, path: str, page: list[Entry], is_first: bool, is_last: bool
     ) -> None:
         """Pass a page on, once what is in it is written down."""
-        self._frontier.found(
-            number,
-            (entry.path for entry in page if entry.is_directory and not entry.trouble),
-        )
+        below = [entry.path for entry in page if self._is_entered(entry)]
+        self._frontier.found(number, below)
         self._put(Listed(path, tuple(page), is_last, is_first=is_first))
+
+    def _is_entered(self, entry: Entry) -> bool:
+        if not entry.is_directory or entry.trouble:
+            return False
+        return not self._leaves_out(entry.path)
 
     def _put(self, page: Listed) -> None:
         while not self._must_end():
@@ -227,14 +234,24 @@ class Walk:
                 continue
         raise DoorStopped("the listing was given up")
 
-    def _judge(self, error: DoorError, path: str) -> None:
+    def _judge(self, client: DoorClient, error: DoorError, path: str) -> None:
         """Raise what no other directory could be spared."""
         if error.concerns_all or path == self._root:
             raise error
         if not _has_vanished(error):
             self._troubles += 1
-            if self._troubles >= _TROUBLES_THAT_END:
-                raise error
+            if self._troubles >= _TROUBLES_IN_A_ROW:
+                self._look_at_root(client, error)
+                self._troubles = 0
+
+    def _look_at_root(self, client: DoorClient, error: DoorError) -> None:
+        """Private directories may well stand side by side; or the door is in trouble.
+
+        A tree that goes too deep in many places has no bottom.
+        """
+        is_loop = error.kind is FailureClass.UNSAFE_PATH
+        if is_loop or self._patience.call(client.look, self._root) is None:
+            raise error
 
     def _page_of(self, error: DoorError, path: str) -> Listed:
         if _has_vanished(error):

@@ -43,6 +43,7 @@ class Walked:
         root: str = ROOT,
         acknowledge: Callable[[str], bool] = lambda _: True,
         patience: Patience | None = None,
+        leaves_out: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.tree = tree
         self.stop = threading.Event()
@@ -55,6 +56,7 @@ class Walked:
             patience or walk_tree.patience(),
             self.stop,
             journal,
+            leaves_out,
         )
 
     def run(self) -> Walked:
@@ -218,10 +220,31 @@ def test_trouble_everywhere_ends_the_walk() -> None:
     tree = grow(1, 50)
     for path in tree.directories:
         tree.errors[path] = [] if path == ROOT else [refused(path)] * 9
+    tree.before[f"{ROOT}/d40"] = lambda: tree.errors.update({ROOT: [refused(ROOT)]})
 
-    with pytest.raises(DoorError, match="403"):
+    with pytest.raises(DoorError, match=f"{ROOT}: 403"):
         Walked(tree).run()
-    assert len(tree.asked) < 20
+    assert len(tree.asked) < 30
+
+
+def test_private_directories_side_by_side_end_nothing() -> None:
+    tree = grow(1, 60)
+    private = {f"{ROOT}/d{number}" for number in range(20, 45)}
+    for path in private:
+        tree.errors[path] = [refused(path)]
+    walked = Walked(tree).run()
+
+    assert {page.directory for page in walked.pages if page.trouble} == private
+    assert sorted(walked.directories) == sorted(tree.directories)
+
+
+def test_a_directory_that_is_left_out_is_not_asked_for() -> None:
+    tree = grow(2, 3)
+    walked = Walked(tree, leaves_out=lambda path: path == f"{ROOT}/d1").run()
+
+    assert not any(path.startswith(f"{ROOT}/d1") for path in tree.asked)
+    assert entry(f"{ROOT}/d1", is_directory=True) in walked.pages[0].entries
+    assert len(walked.directories) == 9
 
 
 def test_a_hold_is_waited_for_and_told_once() -> None:

@@ -42,6 +42,12 @@ def written(token: Token) -> str:
     return {"star": "*", "one": "?"}[kind]
 
 
+def spelled(glob: list[list[Token] | str]) -> str:
+    return "/".join(
+        part if isinstance(part, str) else "".join(map(written, part)) for part in glob
+    )
+
+
 def matches_name(tokens: list[Token], name: str) -> bool:
     """The plain recursive meaning of a component, to compare with."""
     if not tokens:
@@ -74,11 +80,7 @@ def matches_path(glob: list[list[Token] | str], path: list[str]) -> bool:
 def test_glob_with_a_slash_means_what_its_components_mean(
     glob: list[list[Token] | str], path: list[str]
 ) -> None:
-    text = "/".join(
-        part if isinstance(part, str) else "".join(map(written, part)) for part in glob
-    )
-
-    assert matches_path(glob, path) == matches(text, "/".join(path))
+    assert matches_path(glob, path) == matches(spelled(glob), "/".join(path))
 
 
 @given(components, paths)
@@ -163,6 +165,38 @@ def test_only_some_are_wanted_with_a_last_rule_that_excludes_all() -> None:
 
     assert rules.excluded_by("x/a.fits") is None
     assert rules.excluded_by("x/a.txt") == "exclude **"
+
+
+@pytest.mark.parametrize(
+    ("rules", "directory", "expected"),
+    [
+        (("exclude private/",), "private", True),
+        (("exclude private/",), "a/private", True),
+        (("exclude private/",), "private/below", True),
+        (("exclude private/",), "privately", False),
+        (("exclude *.tmp", "exclude a/scratch/**"), "a/scratch", True),
+        (("exclude a/scratch/**",), "a", False),
+        (("exclude a/x*",), "a", False),
+        (("exclude x",), "a", False),
+        (("include private/keep", "exclude private/"), "private", False),
+        (("exclude private/", "include *"), "private", True),
+        (("include *", "exclude private/"), "private", False),
+        ((), "private", False),
+    ],
+)
+def test_a_directory_of_which_all_is_excluded(rules, directory, expected) -> None:
+    assert Rules.parse(rules).excludes_all_below(directory) is expected
+
+
+@given(globs, st.sampled_from(["", "/", "/**"]), paths, paths)
+def test_nothing_is_included_below_a_directory_of_which_all_is_excluded(
+    glob: list[list[Token] | str], end: str, directory: list[str], below: list[str]
+) -> None:
+    rules = Rules.parse((f"exclude {spelled(glob)}{end}",))
+    place = "/".join(directory)
+
+    if rules.excludes_all_below(place):
+        assert rules.excluded_by(f"{place}/{'/'.join(below)}") is not None
 
 
 @pytest.mark.parametrize(

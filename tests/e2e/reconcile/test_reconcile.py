@@ -229,6 +229,22 @@ def test_a_listing_that_breaks_off_makes_no_file_look_deleted(
     assert kinds(found(deployment)) == {"bad/b": "only-here", "good/b": "only-here"}
 
 
+def test_a_directory_that_is_excluded_may_be_private(
+    deployment: Deployment, source: FakeDCache
+) -> None:
+    deployment.tables["filter"] = {"rules": ["exclude private/"]}
+    deployment.write()
+    for name in ("a", "private/b", "d/private/c"):
+        source.upload(f"{RAW}/{name}", size=1000, seed=1)
+    source.faults.add("status", f"{RAW}*/private", status=403, methods=["PROPFIND"])
+
+    document = found(deployment)
+
+    assert kinds(document) == {"a": "missing"}
+    assert (document["directories"], document["unlisted"]) == (2, 0)
+    assert document["no_difference"]["excluded"] == 2
+
+
 def test_a_listing_that_was_cut_short_makes_no_file_look_deleted(
     deployment: Deployment, source: FakeDCache
 ) -> None:
