@@ -22,6 +22,11 @@ from dcmirror.errors import ExitStatus
 )
 @click.option("--yes", is_flag=True, help="Delete without a dry run before.")
 @click.option(
+    "--accept-gone",
+    is_flag=True,
+    help="Believe the door that sources are gone, however many.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
@@ -47,6 +52,7 @@ from dcmirror.errors import ExitStatus
 def cleanup(
     dry_run: bool,
     yes: bool,
+    accept_gone: bool,
     limit: int | None,
     under: str | None,
     prune_empty: bool,
@@ -68,6 +74,10 @@ def cleanup(
     first, within the limits of [cleanup]; if more would go than max_fraction allows,
     nothing does. Every deletion is recorded before and after, for ever.
 
+    What somebody else has removed is noted, and not looked at again. More than ten of
+    these in a run may be a directory that is away for a while: they are told, and not
+    noted without --accept-gone.
+
     The first time it wants to have been asked with --dry-run, asks on a terminal, and
     refuses elsewhere, unless --yes or [cleanup] allowed says so.
 
@@ -78,9 +88,11 @@ def cleanup(
         raise click.UsageError("--json and --csv: one of them")
     if as_csv and not (dry_run or undo_list):
         raise click.UsageError("--csv goes with --dry-run or --undo-list")
-    if undo_list and (dry_run or local_only or prune_empty or limit or under):
+    if undo_list and (
+        dry_run or local_only or prune_empty or limit or under or accept_gone
+    ):
         raise click.UsageError("--undo-list goes alone")
-    if local_only and (prune_empty or limit or under or yes):
+    if local_only and (prune_empty or limit or under or yes or accept_gone):
         raise click.UsageError("--local-only does not ask the source for anything")
     settings = config.load(config_path, os.environ)
 
@@ -95,6 +107,7 @@ def cleanup(
         local_only=local_only,
         prune_empty=prune_empty,
         yes=yes,
+        accept_gone=accept_gone,
         scope=Scope(under, limit),
         form=form_of(as_json=as_json, as_csv=as_csv),
         confirm=_confirm if sys.stdin.isatty() and sys.stderr.isatty() else None,

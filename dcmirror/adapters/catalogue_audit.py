@@ -18,13 +18,21 @@ from dcmirror.core.ledger import Span
 _NAMES_PER_QUERY = 500
 
 
+# What ended in the very moment that the copy's row says.
+_RESULT = (
+    "CASE WHEN c.source_deleted_at IS NOT NULL THEN (SELECT d.result FROM deletions d "
+    "WHERE d.relative = c.relative AND d.ended_at = c.source_deleted_at "
+    "AND d.result IN ('deleted', 'already-gone', 'deleted-or-replaced') LIMIT 1) END"
+)
+
+
 class AuditReader(CatalogueReader):
-    """What an audit asks; a catalogue of schema version 1 has no scrubs and no begins.
+    """What an audit asks; a catalogue of an older version may not know all of it.
 
     Every method raises BooksError when the database cannot be read.
     """
 
-    _version_2: bool | None = None
+    _version: int | None = None
 
     def rows(self, after: str = "") -> Iterator[list[AuditRow]]:
         """All copies by path, or those behind a path, a page at a time."""
@@ -73,7 +81,7 @@ class AuditReader(CatalogueReader):
 
     def position(self, topic: str, partition: int) -> Position | None:
         """Where a partition stands."""
-        began = "began" if self._is_version_2() else "NULL"
+        began = "began" if self._is_since(2) else "NULL"
         found = self._rows(
             f"SELECT epoch, committable, acknowledged, honours_from, {began} "
             'FROM positions WHERE topic = ? AND "partition" = ?',
@@ -132,18 +140,20 @@ class AuditReader(CatalogueReader):
         return self._rows("SELECT event_id, line FROM outbox ORDER BY rowid", ())
 
     def _select(self) -> str:
-        gone, scrubbed, join = "NULL", "NULL", ""
-        if self._is_version_2():
+        gone, result, scrubbed, join = "NULL", "NULL", "NULL", ""
+        if self._is_since(3):
+            result = _RESULT
+        if self._is_since(2):
             gone, scrubbed = "c.gone_at", "s.at"
             join = " LEFT JOIN scrubs s ON s.relative = c.relative"
         return (
             "SELECT c.relative, c.path, c.pnfsid, c.size, c.adler32, c.verified, "
             'c.mtime_ns, c.copied_at, c.topic, c."partition", c."offset", '
-            f"c.source_deleted_at, {gone}, {scrubbed} FROM copies c{join}"
+            f"c.source_deleted_at, {gone}, {result}, {scrubbed} FROM copies c{join}"
         )
 
-    def _is_version_2(self) -> bool:
-        if self._version_2 is None:
+    def _is_since(self, version: int) -> bool:
+        if self._version is None:
             found = self._rows("PRAGMA user_version", ())
-            self._version_2 = bool(found) and found[0][0] >= 2
-        return self._version_2
+            self._version = int(found[0][0]) if found else 0
+        return self._version >= version

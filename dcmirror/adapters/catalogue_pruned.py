@@ -23,9 +23,12 @@ class PruneIntent:
 class PrunedBook(Catalogue):
     """The catalogue as pruning uses it.  Every method may raise BooksError."""
 
-    def emptied(self) -> tuple[set[str], int]:
-        """Directories that sources were deleted from since the last ``seen_up_to``."""
-        number, found = int(self.fact(_SEEN) or 0), set()
+    def emptied(self) -> tuple[dict[str, int], int]:
+        """Directories that sources were deleted from since the last ``seen_up_to``.
+
+        Each with the number of its first deletion; and the last number of all.
+        """
+        number, found = int(self.fact(_SEEN) or 0), dict[str, int]()
         while True:
             with self._reading() as database:
                 rows = database.execute(
@@ -33,7 +36,8 @@ class PrunedBook(Catalogue):
                     "AND result = 'deleted' ORDER BY rowid LIMIT ?",
                     (number, _PAGE),
                 ).fetchall()
-            found |= {path.rpartition("/")[0] for _, path in rows}
+            for each, path in rows:
+                found.setdefault(path.rpartition("/")[0], each)
             number = rows[-1][0] if rows else number
             if len(rows) < _PAGE:
                 return found, number

@@ -102,6 +102,8 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         # Copies whose bytes an audit found wrong, and nobody has proved since.
         "CREATE TABLE damaged (relative TEXT PRIMARY KEY, at REAL NOT NULL) "
         "WITHOUT ROWID",
+        # What the deletion of a copy's source ended in.
+        "CREATE INDEX deletions_by_relative ON deletions (relative)",
     ),
 }
 

@@ -38,6 +38,7 @@ class CleanupOptions:
     local_only: bool = False
     prune_empty: bool = False
     yes: bool = False
+    accept_gone: bool = False
     scope: Scope = field(default_factory=Scope)
     form: Form = Form.TABLE
     confirm: Callable[[str], bool] | None = None
@@ -165,11 +166,13 @@ class _Cleanup:
         """What ended it early, "" for nothing, and what went wrong with directories."""
         run.resolve()
         planning = self._plan(book)
-        ended = self._refusal(book, planning)
-        ended = ended or run.run(planning.copies(), planning.chooser())
+        refusal = self._refusal(book, planning)
+        ended = refusal or run.run(planning.copies(), planning.chooser())
         if run.was_late:
             run.resolve()
-        return ended, self._prune(run, crew) if self._options.prune_empty else []
+        if refusal or not self._options.prune_empty:
+            return ended, run.troubles
+        return ended, run.troubles + self._prune(run, crew, planning.policy.under)
 
     def _refusal(self, book: DeletionBook, planning: Planning) -> str:
         """Why nothing may be deleted; "" if it may, or if there is nothing."""
@@ -197,7 +200,7 @@ class _Cleanup:
         fact.remember()
         return ""
 
-    def _prune(self, run: CleanupRun, crew: Crew) -> list[str]:
+    def _prune(self, run: CleanupRun, crew: Crew, under: str | None) -> list[str]:
         """Remove directories that are empty now; what went wrong."""
         room = self._room
         book = PrunedBook(self._state.catalogue)
@@ -206,7 +209,7 @@ class _Cleanup:
                 book, crew.client, room.patience(), room.path_map.root, room.stop.soon
             )
             pruner.resolve()
-            pruner.run()
+            pruner.run(under)
         finally:
             book.close()
         run.tally.directories = pruner.removed
@@ -254,8 +257,9 @@ class _Cleanup:
             self._room.stop,
             mirror=str(self._settings.local.downloadfolder),
             tag=self._state.tag,
-            folder=self._room.path_map.root,
+            path_map=self._room.path_map,
             isolates=self._settings.cleanup.isolate != "never",
+            believes_gone=self._options.accept_gone,
             on_batch=Pulse(self._options.verbosity),
         )
 

@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from dcmirror.core.audit_findings import AuditKind, Finding
 from dcmirror.core.checksums import format_adler32
+from dcmirror.core.deletion import Result
 from dcmirror.core.marks import Mark
 
 
 class AuditRow(NamedTuple):
     """A row of the catalogue, as the audit reads it; times in seconds, sizes in bytes.
 
-    ``gone_at``: when neither side had it any more.  ``scrubbed_at``: when the copy was
-    last read again and found good.
+    ``source_result``: what the deletion ended in that ``source_deleted_at`` tells of,
+    None where that is not known.  ``gone_at``: when neither side had it any more.
+    ``scrubbed_at``: when the copy was last read again and found good.
     """
 
     relative: str
@@ -35,12 +37,19 @@ class AuditRow(NamedTuple):
     offset: int | None
     source_deleted_at: float | None
     gone_at: float | None
-    scrubbed_at: float | None
+    source_result: str | None = None
+    scrubbed_at: float | None = None
 
     @property
     def proved_at(self) -> float:
         """When its bytes were last known to be right."""
         return max(self.copied_at, self.scrubbed_at or 0.0)
+
+    @property
+    def is_source_lost(self) -> bool:
+        """Whether we deleted the source; one that was only gone may be back."""
+        is_ours = self.source_result in (None, Result.DELETED)
+        return self.source_deleted_at is not None and is_ours
 
 
 class Standing(StrEnum):
@@ -79,7 +88,7 @@ def judge_look(row: AuditRow, seen: Seen, *, leaves: bool) -> Standing | Finding
     if not seen.exists:
         if leaves:
             return Standing.LEFT
-        if row.gone_at is not None and row.source_deleted_at is None:
+        if row.gone_at is not None and not row.is_source_lost:
             return Standing.GONE
         return finding(AuditKind.MISSING, row, "the copy is gone")
     if (seen.size, seen.mtime_ns) == (row.size, row.mtime_ns or seen.mtime_ns):
@@ -126,7 +135,7 @@ _NEEDS_SOURCE = frozenset(
 
 def finding(kind: AuditKind, row: AuditRow, detail: str) -> Finding:
     """A finding about the row's file."""
-    if row.source_deleted_at is not None and kind in _NEEDS_SOURCE:
+    if row.is_source_lost and kind in _NEEDS_SOURCE:
         kind = AuditKind.LOST_COPY
         detail += "; its source was deleted when it was proved"
     return Finding(

@@ -180,6 +180,13 @@ class Budget:
         if self.wanted is not None:
             self.wanted -= size * files
 
+    def make_no_room(self, size: int) -> None:
+        """One of this size was gone already: it still counts as a file."""
+        if self.bytes is not None:
+            self.bytes += size
+        if self.wanted is not None:
+            self.wanted += size
+
     def copy(self, most_files: int | None = None) -> Budget:
         """The same, to be spent by itself; with so many files at most."""
         files = self.files if most_files is None else min(self.files, most_files)

@@ -33,6 +33,7 @@ ENDS = frozenset({Result.DELETED, Result.GONE, Result.DELETED_OR_REPLACED})
 class Kept(StrEnum):
     """Why the check just before a deletion kept a source."""
 
+    OUTSIDE = "outside-folder"
     ROW_CHANGED = "row-changed"
     COPY_MISSING = "copy-missing"
     COPY_CHANGED = "copy-changed"
@@ -42,6 +43,7 @@ class Kept(StrEnum):
     NO_DIGEST = "no-digest"
     INCOMPLETE = "incomplete"
     DIRECTORY = "directory"
+    GONE = "gone"
     UNREADABLE = "unreadable"
     FORBIDDEN = "forbidden"
     LOCKED = "locked"

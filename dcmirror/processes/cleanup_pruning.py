@@ -41,24 +41,45 @@ class DirectoryPruner:
     def resolve(self) -> None:
         """See to what a killed run left behind."""
         for intent in self._book.unfinished():
+            if not self._is_ours(intent.path):
+                self.troubles.append(
+                    f"{shown(intent.path)}: it was to be removed, and may be named "
+                    f"{intent.isolated} still; it is not below {self._root} any more "
+                    "([dcache] folder)"
+                )
+                continue
             pruning = self._pruning(intent.path, intent.isolated)
             verdict = self._told(intent.path, pruning.resolve)
             if verdict.result is not None:
                 self._book.conclude(intent, verdict.result, verdict.text, time.time())
 
-    def run(self) -> None:
-        """Remove what is empty."""
-        waiting, number = self._book.emptied()
+    def run(self, under: str | None = None) -> None:
+        """Remove what is empty; what was not looked at now is looked at next time.
+
+        Args:
+            under: only what is below this path, that ends with a slash.
+        """
+        emptied, number = self._book.emptied()
+        waiting = {
+            path: first for path, first in emptied.items() if self._is_ours(path)
+        }
+        left, scope = [], under or f"{self._root}/"
         while waiting and not self._stop.is_set():
             path = max(waiting, key=lambda each: (each.count("/"), each))
-            waiting.discard(path)
-            if path.startswith(self._root + "/") and self._remove(path):
-                waiting.add(path.rpartition("/")[0])
-        if not waiting:
-            self._book.seen_up_to(number)
+            first = waiting.pop(path)
+            is_gone = self._remove(path) if path.startswith(scope) else None
+            if is_gone is None:
+                left.append(first)
+            above = path.rpartition("/")[0]
+            if is_gone and self._is_ours(above):
+                waiting[above] = min(first, waiting.get(above, first))
+        self._book.seen_up_to(min([number + 1, *left, *waiting.values()]) - 1)
 
-    def _remove(self, path: str) -> bool:
-        """Whether it is gone: then the one above may be empty, too."""
+    def _is_ours(self, path: str) -> bool:
+        return path.startswith(self._root + "/")
+
+    def _remove(self, path: str) -> bool | None:
+        """Whether it is gone: then the one above may be empty, too.  None: unknown."""
         name = isolated_name(f"{path} {time.time_ns()}")
         isolated = f"{path.rpartition('/')[0]}/{name}"
         pruning = self._pruning(path, isolated)
@@ -66,13 +87,14 @@ class DirectoryPruner:
             nothing_to_do = pruning.looks_empty()
         except DoorError as error:
             self.troubles.append(str(error))
-            return False
+            return None
         if nothing_to_do is not None:
             return nothing_to_do is Pruned.GONE
         intent = self._book.intend(path, isolated, time.time())
         verdict = self._told(path, pruning.run)
-        if verdict.result is not None:
-            self._book.conclude(intent, verdict.result, verdict.text, time.time())
+        if verdict.result is None:
+            return None
+        self._book.conclude(intent, verdict.result, verdict.text, time.time())
         if verdict.result is Pruned.REMOVED:
             self.removed += 1
         return verdict.result in (Pruned.REMOVED, Pruned.GONE)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
+from dcmirror.core.amounts import plural
 from dcmirror.core.cleanup_plan import Chooser, is_limit
 from dcmirror.core.deletion import DAMAGED, HARMLESS, Keep, Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
-from dcmirror.core.paths import isolated_name
+from dcmirror.core.paths import PathMap, isolated_name
 from dcmirror.processes.cleanup_crew import Checked, Crew, StopSwitch, as_copied
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.tasks.delete_words import Outcome
@@ -27,6 +29,11 @@ LATE_SECONDS = 86400.0
 _MOST_FUTILE = 20
 _FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME})
 _EXAMPLES = 10
+#: More sources than these that are gone, in one run: perhaps it is not the files.
+_MOST_GONE = 10
+
+
+_VANISHED = Keep(Kept.GONE, "the door does not show it any more")
 
 
 class CleanupRun:
@@ -35,8 +42,11 @@ class CleanupRun:
     Args:
         mirror: the directory that copies lie in, for the books.
         tag: of the state directory; two of them never choose the same names.
-        folder: the namespace directory that the door must show.
+        path_map: where files are; the door must show its root.
+        believes_gone: however many sources are gone, nobody asks whether they are away.
         on_batch: hears how far it is.
+
+    ``troubles`` are lines for people.
     """
 
     def __init__(
@@ -48,12 +58,14 @@ class CleanupRun:
         *,
         mirror: str,
         tag: str,
-        folder: str,
+        path_map: PathMap,
         isolates: bool,
+        believes_gone: bool = False,
         on_batch: Callable[[CleanupTally], None] = lambda tally: None,
     ) -> None:
         self.tally = CleanupTally()
         self.examples: list[tuple[str, Keep]] = []
+        self.troubles: list[str] = []
         self.was_late = False
         self._book = book
         self._crew = crew
@@ -61,10 +73,13 @@ class CleanupRun:
         self._stop = stop
         self._mirror = mirror
         self._tag = tag
-        self._folder = folder
+        self._path_map = path_map
+        self._told_outside: set[int] = set()
         self._isolates = isolates
+        self._believes_gone = believes_gone
         self._on_batch = on_batch
         self._futile = 0
+        self._gone: list[CopyRecord] = []
 
     # -- what earlier runs left ---------------------------------------------------
 
@@ -74,7 +89,7 @@ class CleanupRun:
         Raises:
             DoorError: the door is away, or refuses our credential.
         """
-        unfinished = self._book.unfinished(time.time())
+        unfinished = list(self._below_folder(self._book.unfinished(time.time())))
         if not unfinished:
             return
         self.require_folder()
@@ -97,6 +112,18 @@ class CleanupRun:
         self._conclude(known)
         self._raise_if_lost()
 
+    def _below_folder(self, intents: list[Intent]) -> Iterator[Intent]:
+        """Those that the door may be asked about; the configuration may have changed.
+
+        The others stay open, and are told until it is as it was.
+        """
+        for intent in intents:
+            if self._path_map.relative(intent.path) == intent.relative:
+                yield intent
+            elif intent.ended_at is None and intent.number not in self._told_outside:
+                self._told_outside.add(intent.number)
+                self._kept(as_copied(intent), _outside(intent))
+
     # -- the run ------------------------------------------------------------------
 
     def run(self, copies: Iterable[CopyRecord], chooser: Chooser) -> str:
@@ -111,11 +138,16 @@ class CleanupRun:
         while not self._stop.soon.is_set():
             batch = self._next_batch(rest, chooser)
             if not batch:
+                self._settle_gone()
                 return ""
+            known_gone = len(self._gone)
             deleted = self._work(batch)
             self._on_batch(self.tally)
+            gone = {copy.relative for copy in self._gone[known_gone:]}
             for copy in batch:
-                if copy.relative not in deleted:
+                if copy.relative in gone:
+                    chooser.budget.make_no_room(copy.size)
+                elif copy.relative not in deleted:
                     chooser.budget.spend(copy.size, -1)
             self._raise_if_lost()
             if self._futile >= _MOST_FUTILE:
@@ -128,7 +160,7 @@ class CleanupRun:
         Raises:
             DoorError: it does not.
         """
-        self._crew.ask(lambda client: client.free_bytes(self._folder))
+        self._crew.ask(lambda client: client.free_bytes(self._path_map.root))
 
     def _next_batch(self, rest: _Rest, chooser: Chooser) -> list[CopyRecord]:
         batch: list[CopyRecord] = []
@@ -146,27 +178,45 @@ class CleanupRun:
     def _work(self, batch: Sequence[CopyRecord]) -> set[str]:
         """Check, intend, delete, conclude; what was deleted, by relative path."""
         checked: list[Checked] = []
-        gone: list[CopyRecord] = []
         found = self._crew.each(self._crew.check, batch)
         for copy, item in zip(batch, found, strict=True):
             if isinstance(item, Keep):
                 self._kept(copy, item)
             elif item is None:
-                gone.append(copy)
+                self._gone.append(copy)
             else:
                 checked.append(item)
-        self._note_gone(gone)
         return self._delete(checked)
 
-    def _note_gone(self, copies: list[CopyRecord]) -> None:
-        if not copies or self._crew.lost:
+    def _settle_gone(self) -> None:
+        """Note what somebody else removed, once the whole run has seen how much it is.
+
+        Cleanup never looks again at what is noted.  A directory that was renamed for
+        an hour, or a part of the namespace that is away, looks like many files that
+        are gone.
+        """
+        copies, self._gone = self._gone, []
+        if not copies:
             return
         self.require_folder()
-        wishes = [Wish(copy, None) for copy in copies]
-        self._book.note(wishes, Result.GONE, time.time(), self._mirror)
-        for copy in copies:
-            self._ended(copy, Outcome(Result.GONE))
+        if len(copies) > _MOST_GONE and not self._believes_gone:
+            self._doubt(copies)
+        else:
+            wishes = [Wish(copy, None) for copy in copies]
+            self._book.note(wishes, Result.GONE, time.time(), self._mirror)
+            for copy in copies:
+                self._ended(copy, Outcome(Result.GONE))
         self._story.flush()
+
+    def _doubt(self, copies: list[CopyRecord]) -> None:
+        others = plural(len(copies) - 1, "other")
+        keep = Keep(Kept.GONE, f"the door does not show it, nor {others}")
+        for copy in copies:
+            self._kept(copy, keep)
+        self.troubles.append(
+            f"{plural(len(copies), 'source')} are not at the door, and not by us; if "
+            "they were removed, and are not away for a while, say --accept-gone"
+        )
 
     def _delete(self, checked: list[Checked]) -> set[str]:
         if not checked or self._stop.soon.is_set() or self._crew.lost:
@@ -186,7 +236,7 @@ class CleanupRun:
                 jobs.append((item, intent))
         outcomes = self._crew.each(lambda job: self._crew.delete(*job), jobs)
         ended = [
-            (item.copy, intent, outcome)
+            (item.copy, intent, _doubted(outcome))
             for (item, intent), outcome in zip(jobs, outcomes, strict=True)
         ]
         self._conclude(ended)
@@ -207,6 +257,9 @@ class CleanupRun:
         self._story.flush()
 
     def _ended(self, copy: CopyRecord, outcome: Outcome) -> None:
+        if outcome.keep is _VANISHED:
+            self._gone.append(copy)
+            return
         if outcome.keep is not None:
             self._kept(copy, outcome.keep)
             return
@@ -259,6 +312,22 @@ class _Rest:
     def give_back(self, copy: CopyRecord) -> None:
         """It comes again."""
         self._back = copy
+
+
+def _outside(intent: Intent) -> Keep:
+    name = f"; it may be named {intent.isolated} still" if intent.isolated else ""
+    return Keep(
+        Kept.OUTSIDE,
+        f"an earlier deletion of it has no result{name}; run cleanup once with the "
+        "[dcache] pool and folder of that time",
+    )
+
+
+def _doubted(outcome: Outcome) -> Outcome:
+    """One that was gone just before it was deleted is judged with all of the run."""
+    if outcome.result is not Result.GONE:
+        return outcome
+    return replace(outcome, result=Result.NOT_DELETED, keep=_VANISHED)
 
 
 def _ending(intent: Intent, outcome: Outcome, now: float) -> Ending | None:

@@ -93,6 +93,24 @@ def test_a_copy_whose_source_we_deleted_is_lost_and_nobody_tries_to_fetch_it(
     assert AuditKind.LOST_COPY not in REPAIRABLE
 
 
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ("deleted", AuditKind.LOST_COPY),
+        (None, AuditKind.LOST_COPY),
+        ("already-gone", AuditKind.MISSING),
+        ("deleted-or-replaced", AuditKind.MISSING),
+    ],
+)
+def test_only_a_copy_whose_source_we_deleted_is_called_lost(result, expected) -> None:
+    row = ROW._replace(source_deleted_at=2000.0, source_result=result)
+
+    assert kind(judge_look(row, Seen(False), leaves=False)) is expected
+    noted = judge_look(row._replace(gone_at=3000.0), Seen(False), leaves=False)
+    is_lost = expected is AuditKind.LOST_COPY
+    assert (kind(noted) is expected) if is_lost else (noted is Standing.GONE)
+
+
 def test_bytes_are_compared_with_the_row_and_with_the_mark() -> None:
     other = replace(MARK, adler32=0xDEF)
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import time
+from typing import Any
+
+import pytest
 
 from cleanup_site import Site
 from copies import RAW
+from dcmirror.commands import audit_report
+from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.reconcile import ReconcileOptions, reconcile
+from dcmirror.core.cleanup_plan import Budget
 from dcmirror.core.differences import DifferenceKind
 
 
@@ -59,3 +68,111 @@ def test_a_source_that_is_deleted_while_the_listing_goes_on_stays_so(
     book.sources_are_back(book.lookup(relatives).values(), later - 600)
     assert deleted(site) == relatives
     book.close()
+
+
+def away(site: Site, number: int) -> None:
+    """Copies of sources in a directory, that is renamed for a while."""
+    site.copies(*(f"d/{each}" for each in range(number)))
+    site.source.move(f"{RAW}/d", f"{RAW}/elsewhere")
+
+
+def test_many_that_are_gone_are_told_and_not_believed(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away(site, 11)
+    site.copies("a")
+
+    assert site.run() == 21
+    assert deleted(site) == {"a"}
+    said = capsys.readouterr().err
+    assert "11 sources are not at the door" in said
+    assert "--accept-gone" in said
+    reasons = [event["event"].get("reason") for event in site.events()]
+    assert reasons.count("gone") == 11
+    site.source.move(f"{RAW}/elsewhere", f"{RAW}/d")
+    assert site.run() == 0
+    assert site.left() == set()
+
+
+def test_many_that_are_gone_are_believed_when_the_user_says_so(site: Site) -> None:
+    away(site, 11)
+
+    assert site.run(accept_gone=True) == 0
+    assert len(deleted(site)) == 11
+    assert {result for _, result, _ in site.results()} == {"already-gone"}
+
+
+def test_a_few_that_are_gone_are_believed(site: Site) -> None:
+    away(site, 10)
+
+    assert site.run() == 0
+    assert len(deleted(site)) == 10
+
+
+@pytest.mark.parametrize("limits", [{"max_files": 5}, {"max_fraction": 0.25}])
+def test_what_is_gone_counts_as_a_file_and_not_as_room(
+    site: Site, limits: dict[str, Any]
+) -> None:
+    """As many as the limit or the brake lets go, and no more are asked for."""
+    away(site, 20)
+    site.set(**limits)
+    scope = Scope(limit=5)
+
+    assert site.run(scope=scope) == 0
+    assert len(deleted(site)) == 5
+    budget = Budget(files=5, bytes=100, wanted=100)
+    budget.spend(60)
+    budget.make_no_room(60)
+    assert budget == Budget(files=4, bytes=100, wanted=100)
+
+
+def test_what_goes_at_the_last_moment_is_judged_with_the_rest(site: Site) -> None:
+    """After the look, before the rename: all of a directory, in one batch."""
+    site.copies(*(f"d/{each}" for each in range(20)))
+    site.set(parallel=1)
+    moved: list[str] = []
+
+    def rename(path: str) -> None:
+        if not moved:
+            moved.append(path)
+            site.source.move(f"{RAW}/d", f"{RAW}/elsewhere")
+
+    with site.source.before("MOVE", rename):
+        assert site.run() == 21
+    assert deleted(site) == set()
+    assert {result for _, result, _ in site.results()} == {"not-deleted"}
+    site.source.move(f"{RAW}/elsewhere", f"{RAW}/d")
+    assert site.run() == 0
+    assert site.left() == set()
+
+
+def test_a_run_that_is_stopped_believes_nothing_yet(site: Site) -> None:
+    """It has seen a part of them only."""
+    away(site, 100)
+
+    def stop(path: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with site.source.before("PROPFIND", stop):
+        site.run()
+    assert deleted(site) == set()
+
+
+def test_a_copy_whose_source_was_gone_already_is_not_called_lost(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have been away: whoever repairs asks for it."""
+    site.copies("gone", "ours")
+    site.source.move(f"{RAW}/gone", f"{RAW}/elsewhere")
+    site.run()
+    for name in ("gone", "ours"):
+        (site.mirror / name).unlink()
+    (site.mirror / "other").touch()  # so that it is mounted
+    capsys.readouterr()
+
+    assert site.audit(form=audit_report.Form.JSON) == 23
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert {each["relative"]: each["kind"] for each in found} == {
+        "gone": "missing",
+        "ours": "lost-copy",
+    }
