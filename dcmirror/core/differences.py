@@ -14,6 +14,7 @@ from dcmirror.core.checksums import format_adler32
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
 from dcmirror.core.marks import Mark
+from dcmirror.core.verification import Held, held_of
 
 
 class DifferenceKind(StrEnum):
@@ -108,15 +109,6 @@ class Rules:
     leaves_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What mark or row says of the copy as it lies there."""
-
-    pnfsid: str | None
-    adler32: int | None
-    verified: bool
-
-
 def judge(entry: Entry, local: Local, known: Known, rules: Rules) -> Judged:
     """How ``entry``, a file with a usable name, and its copy differ."""
     found = _compare(entry, local, known, rules)
@@ -138,7 +130,7 @@ def _compare(entry: Entry, local: Local, known: Known, rules: Rules) -> Judged:
         return Judged(DifferenceKind.INCOMPLETE, "the source tells no size yet")
     if not local.exists:
         return _judge_absent(entry, known.row, rules)
-    held = _held(local, known.row)
+    held = held_of(local, known.row)
     if _is_another(held, entry):
         return Judged(DifferenceKind.REPLACED, f"here is {held.pnfsid}" if held else "")
     if local.size != entry.size:
@@ -172,7 +164,7 @@ def _judge_unknown(entry: Entry, local: Local, row: CopyRecord | None) -> Judged
 
 
 def _judge_held(
-    entry: Entry, held: _Held, row: CopyRecord | None, rules: Rules
+    entry: Entry, held: Held, row: CopyRecord | None, rules: Rules
 ) -> Judged:
     if held.adler32 is not None and entry.adler32 is not None:
         if held.adler32 != entry.adler32:
@@ -194,16 +186,7 @@ def _checksums(here: int, there: int) -> Judged:
     return Judged(DifferenceKind.CHECKSUM, text)
 
 
-def _held(local: Local, row: CopyRecord | None) -> _Held | None:
-    if local.mark is not None:
-        mark = local.mark
-        return _Held(mark.pnfsid, mark.adler32, mark.verified)
-    if row is None or (row.size, row.mtime_ns) != (local.size, local.mtime_ns):
-        return None
-    return _Held(row.pnfsid, row.adler32, row.verified)
-
-
-def _is_another(held: _Held | None, entry: Entry) -> bool:
+def _is_another(held: Held | None, entry: Entry) -> bool:
     if held is None or held.pnfsid is None or entry.pnfsid is None:
         return False
     return held.pnfsid != entry.pnfsid

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 from dcmirror.core.checksums import format_adler32
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.marks import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,19 @@ class Held:
     size: int
     adler32: int | None
     verified: bool
+
+
+class Seen(Protocol):
+    """What lies under the name in the mirror; ``mark`` speaks of it as it is."""
+
+    @property
+    def exists(self) -> bool: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def mark(self) -> Mark | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,18 @@ class Look(Enum):
     FETCH = auto()
     ASK = auto()  # HEAD, then judge_source
     READ = auto()  # HEAD, and the local file's own checksum
+
+
+def held_of(seen: Seen, row: CopyRecord | None) -> Held | None:
+    """The mark, else the catalogue's row if it speaks of what is there (or was)."""
+    if seen.mark is not None:
+        mark = seen.mark
+        return Held(mark.pnfsid, mark.size, mark.adler32, mark.verified)
+    if row is None:
+        return None
+    if seen.exists and (row.size, row.mtime_ns) != (seen.size, seen.mtime_ns):
+        return None
+    return Held(row.pnfsid, row.size, row.adler32, row.verified)
 
 
 def judge_held(wanted: Wanted, held: Held | None, *, exists: bool, leave: bool) -> Look:

@@ -37,6 +37,7 @@ from dcmirror.core.verification import (
     Verdict,
     Wanted,
     explain,
+    held_of,
     judge_body,
     judge_body_by_source,
     judge_held,
@@ -225,7 +226,7 @@ class CopyAttempt:
 
     def _held_proof(self, seen: Seen) -> Held | None:
         """What mark or row says; who looks for proof is told nothing unverified."""
-        held = _held(self.job.known, seen)
+        held = held_of(seen, self.job.known)
         seeks = self.job.kind in _SEEK_PROOF and not self.job.trusts_size
         if seeks and seen.exists and held is not None and not held.verified:
             return None
@@ -490,15 +491,3 @@ def _knows(known: CopyRecord | None, seen: Seen, held: Held) -> bool:
         seen.size,
         seen.mtime_ns,
     )
-
-
-def _held(known: CopyRecord | None, seen: Seen) -> Held | None:
-    """The mark, else the catalogue's row if it speaks of what is there (or was)."""
-    if seen.mark is not None:
-        mark = seen.mark
-        return Held(mark.pnfsid, mark.size, mark.adler32, mark.verified)
-    if known is None:
-        return None
-    if seen.exists and (known.size, known.mtime_ns) != (seen.size, seen.mtime_ns):
-        return None
-    return Held(known.pnfsid, known.size, known.adler32, known.verified)

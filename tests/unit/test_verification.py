@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dcmirror.core.differences import Local
+from dcmirror.core.jobs import CopyRecord
+from dcmirror.core.marks import Mark
 from dcmirror.core.verification import (
     Body,
     Held,
@@ -12,6 +15,7 @@ from dcmirror.core.verification import (
     Verdict,
     Wanted,
     explain,
+    held_of,
     judge_body,
     judge_body_by_source,
     judge_held,
@@ -19,6 +23,26 @@ from dcmirror.core.verification import (
 )
 
 OURS = Held("A", 10, 7, verified=True)
+MARK = Mark("A", 7, verified=True, size=10, mtime_ns=5, event_time=None)
+ROW = CopyRecord("f", "/d/f", "B", 10, 8, False, 5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "row", "expected"),
+    [
+        (Local(True, 10, 5, MARK), ROW, OURS),
+        (Local(True, 10, 5), ROW, Held("B", 10, 8, verified=False)),
+        (Local(True, 11, 5), ROW, None),
+        (Local(True, 10, 6), ROW, None),
+        (Local(False), ROW, Held("B", 10, 8, verified=False)),
+        (Local(True, 10, 5), None, None),
+        (Local(False), None, None),
+    ],
+)
+def test_a_mark_speaks_first_and_a_row_of_what_is_there_or_was(
+    seen: Local, row: CopyRecord | None, expected: Held | None
+) -> None:
+    assert held_of(seen, row) == expected
 
 
 @pytest.mark.parametrize(
