@@ -72,8 +72,7 @@ class Source(Protocol):
 class SurveyPlan:
     """What is compared, and how; ``rules`` are asked for with each page.
 
-    ``started`` is when this run, or the killed one it goes on with, began; what changed
-    in the mirror after ``settled_before`` is not judged to be only here.
+    What changed in the mirror after ``settled_before`` is not judged to be only here.
     """
 
     path_map: PathMap
