@@ -1,13 +1,19 @@
-"""The command line: the one module that knows click and that ends a process."""
+"""The command line: all commands in one group, and the one end of their process.
+
+The flags of each stand in a ``cli_*`` module of its own.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -27,7 +33,9 @@ from dcmirror.cli_help import epilog
 from dcmirror.cli_options import common as _common
 from dcmirror.errors import DcmirrorError, ExitStatus
 
-_STOPPED_BY_INT = 130
+_STOPPED_BY_INT = 128 + signal.SIGINT
+_READER_LEFT = 128 + signal.SIGPIPE
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,8 +141,18 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str]) -> int:
     """Run the command line; the exit status."""
+    status = _run(args)
+    lost = _lost_output()
+    return status if lost is None else _without_output(lost, status)
+
+
+def _run(args: Sequence[str]) -> int:
+    out = sys.stdout
     try:
         return int(cli.main(list(args), "dcmirror", standalone_mode=False) or 0)
+    except SystemExit as end:  # click's: completion is done, or the reader is gone,
+        # for which it puts something before standard output
+        return _READER_LEFT if sys.stdout is not out else int(end.code or 0)
     except click.Abort:
         return _STOPPED_BY_INT  # click's word for KeyboardInterrupt
     except click.ClickException as error:
@@ -142,9 +160,9 @@ def run(args: Sequence[str]) -> int:
         return error.exit_code
     except DcmirrorError as error:
         return explain(error)
-    except BrokenPipeError:
-        return _reader_left()
     except Exception as error:  # noqa: BLE001  # the last place that can explain it
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return _full(error)
         return _unexpected(error, is_verbose=_verbosity(args) >= 2)
 
 
@@ -157,22 +175,49 @@ def explain(error: DcmirrorError) -> int:
     """Tell the user what is wrong; the exit status."""
     for line in str(error).split("\n"):
         text = "".join(c if c.isprintable() else "?" for c in line)
-        click.echo(f"dcmirror: {text or type(error).__name__}", err=True)
+        _tell(text or type(error).__name__)
     return int(error.exit_status)
 
 
-def _reader_left() -> int:
-    """Whoever read our output is gone; stop Python from flushing into the void."""
+def _tell(text: str) -> None:
+    with suppress(OSError):  # nobody can be told that nobody can be told
+        click.echo(f"dcmirror: {text}", err=True)
+
+
+def _lost_output() -> OSError | None:
+    """Why what was printed cannot be written; what failed before fails here again."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
+
+
+def _full(error: OSError) -> int:
+    """No mistake of ours; ``run`` tells it where standard output is to blame."""
+    if _lost_output() is None:
+        place = f" {error.filename}" if error.filename else ""
+        _tell(f"cannot write{place}: {error.strerror}")
+    return int(ExitStatus.UNEXPECTED)
+
+
+def _without_output(error: OSError, status: int) -> int:
+    """The status where standard output took not all."""
+    # Python flushes once more at its end, and would complain in its own words.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + 13
+    if error.errno == errno.EPIPE:
+        return _READER_LEFT
+    _tell(f"cannot write to standard output: {error.strerror}")
+    return status or int(ExitStatus.UNEXPECTED)
 
 
 def _unexpected(error: Exception, *, is_verbose: bool) -> int:
     text = "".join(traceback.format_exception(error))
     if is_verbose:
-        click.echo(text, err=True)
+        with suppress(OSError):
+            click.echo(text, err=True)
     what = " ".join(traceback.format_exception_only(error)[-1].split())
-    click.echo(f"dcmirror: unexpected: {what} ({_keep(text)})", err=True)
+    _tell(f"unexpected: {what} ({_keep(text)})")
     return int(ExitStatus.UNEXPECTED)
 
 

@@ -9,7 +9,7 @@ from dcmirror.errors import ExitStatus
 
 MEANINGS = {
     ExitStatus.DONE: "done, or stopped by TERM or INT in time",
-    ExitStatus.UNEXPECTED: "something unexpected; the message names the traceback",
+    ExitStatus.UNEXPECTED: "something unexpected; the message says what",
     ExitStatus.USAGE: "wrong usage",
     ExitStatus.CHILD_BOOT: "a child process could not start",
     ExitStatus.BAD_CONFIGURATION: "bad configuration, or a file that is not ours",
@@ -124,6 +124,7 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.BOOKS_DIFFER,
         _S.COPIES_DIFFER,
         _S.SOURCE_DIFFERS,
+        _S.SECOND_TERM,
     ),
 }
 

@@ -14,6 +14,8 @@ import click
 from dcmirror import config
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+#: A day has still a name in every zone.
+_LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -60,16 +62,17 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         return None
     age = re.fullmatch(r"([0-9]{1,6})([smhdw])", value)
     if age is not None:
-        return time.time() - int(age[1]) * _SECONDS[age[2]]
+        return max(time.time() - int(age[1]) * _SECONDS[age[2]], 0.0)
+    # Where a command has --utc, an eager flag, its times are else local ones.
+    zone = UTC if ctx.params.get("utc", True) else None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError as error:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return min(max(moment.timestamp(), 0.0), _LATEST)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r}: expected an age (90m, 2d) or a time (2026-11-23T06:00)"
         ) from error
-    # Where a command has --utc, an eager flag, its times are else local ones.
-    zone = UTC if ctx.params.get("utc", True) else None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
 
 
 def namespace_path(
