@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -103,6 +104,8 @@ def spawn_child(
         daemon=True,
     )
     stops = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    # ``start`` would start it for the first child, and that unblocks signals.
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     try:
         process.start()

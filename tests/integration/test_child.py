@@ -1,0 +1,57 @@
+"""A child process, from before its first breath."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# Run in a process of its own, whose first child it is: that is where it differs.
+FIRST_CHILD = """
+import os, signal, sys
+from multiprocessing import util
+from pathlib import Path
+
+from dcmirror.processes.child import spawn_child
+
+STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+start = util.spawnv_passfds
+
+
+def watched(path, args, fds):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if any(b"spawn_main" in os.fsencode(word) for word in args):
+        print("child:", blocked >= STOPS, flush=True)
+    return start(path, args, fds)
+
+
+if __name__ == "__main__":
+    util.spawnv_passfds = watched
+    child = spawn_child("w", 1, print, lambda inbox, outbox: "boot", Path(sys.argv[1]))
+    child.process.join()
+    print("exit status:", child.process.exitcode)
+    print("ours:", signal.pthread_sigmask(signal.SIG_BLOCK, ()) & STOPS)
+"""
+
+
+def test_no_signal_reaches_even_the_first_child_while_it_is_made(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FIRST_CHILD)
+    ran = subprocess.run(
+        [sys.executable, script, tmp_path / "children.lock"],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines() == [
+        "child: True",
+        "boot",
+        "exit status: 0",
+        "ours: set()",
+    ]
