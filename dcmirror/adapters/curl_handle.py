@@ -9,9 +9,13 @@ import pycurl
 
 from dcmirror import __version__
 from dcmirror.adapters.requests import Answer, TransferOptions
+from dcmirror.core.http_values import WANT_DIGEST
 
 #: Sent unless a request sets others.
-HEADERS = ("Want-Digest: adler32",)
+HEADERS = (WANT_DIGEST,)
+#: What is read of a body that nobody wants (an error's, a redirect's) before the
+#: connection is given up.
+IGNORED_BODY_BYTES = 64 * 1024
 _CURL_BUFFER_BYTES = 512 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcmirror.adapters.curl_requests import IGNORED_BODY_BYTES, CurlLine, Question
+from dcmirror.adapters.curl_handle import HEADERS, IGNORED_BODY_BYTES
+from dcmirror.adapters.curl_requests import CurlLine, Question
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.core.limits import Limits
 from dcmirror.core.multistatus import RESOURCE_TYPE, propfind_body
 
 _PROPFIND_HEADERS = ("Depth: 0", "Content-Type: application/xml; charset=utf-8")
-_GET_HEADERS = ("Want-Digest: adler32",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Prober:
     def get(self, url: str, *, at_door: bool) -> Answer:
         """Begin a download and leave it after the first bytes."""
         proxy = self.proxy if at_door else None
-        return self._ask(Question("GET", url, _GET_HEADERS), proxy)
+        return self._ask(Question("GET", url, HEADERS), proxy)
 
     def _ask(self, question: Question, proxy: Path | None) -> Answer:
         seconds = self.seconds

@@ -14,7 +14,12 @@ from typing import Any
 
 import pycurl
 
-from dcmirror.adapters.curl_handle import LentSocket, is_connected, set_common_options
+from dcmirror.adapters.curl_handle import (
+    IGNORED_BODY_BYTES,
+    LentSocket,
+    is_connected,
+    set_common_options,
+)
 from dcmirror.adapters.proxy_file import ProxyFile
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.adapters.webdav import Headers, read_headers
@@ -23,8 +28,6 @@ from dcmirror.core.limits import Watch
 
 #: So much, a few times over, is in memory however long an answer is.
 _BUFFER_BYTES = 64 * 1024
-#: What is read of an answer that nobody wants before the connection is given up.
-IGNORED_BODY_BYTES = 64 * 1024
 #: How long a stop, or a limit that is reached, may go unnoticed.
 _TICK_SECONDS = 0.25
 _RESETS = frozenset({diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE})

@@ -14,6 +14,7 @@ import pycurl
 from dcmirror.adapters.bodies import Body
 from dcmirror.adapters.curl_handle import (
     HEADERS,
+    IGNORED_BODY_BYTES,
     LentSocket,
     set_common_options,
     take_times,
@@ -24,8 +25,6 @@ from dcmirror.core import diagnosis
 from dcmirror.core.limits import Watch, data_seconds
 from dcmirror.core.policy import locality, refusal_of
 
-#: What is read of an error's or a redirect's body before the connection is given up.
-_IGNORED_BODY_BYTES = 64 * 1024
 #: What a request has beside its URL, more or less.
 _HEAD_BYTES = 80
 
@@ -204,7 +203,7 @@ class Stream:
         body = self.body
         if body.write is None:
             self._ignored += len(chunk)
-            return 0 if self._ignored > _IGNORED_BODY_BYTES else None
+            return 0 if self._ignored > IGNORED_BODY_BYTES else None
         try:
             body.take(chunk)
         except OSError as exc:

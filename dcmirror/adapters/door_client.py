@@ -21,6 +21,7 @@ from dcmirror.adapters.webdav import Headers
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
+from dcmirror.core.http_values import GONE, WANT_DIGEST
 from dcmirror.core.limits import Limits
 from dcmirror.core.listing import (
     PROPERTIES,
@@ -40,7 +41,6 @@ from dcmirror.settings import Settings
 _FREE_BYTES = f"{DAV} quota-available-bytes"
 #: Less than that on average for ``answer_seconds`` is no answer any more.
 _LEAST_BYTES_PER_SECOND = 100.0
-_GONE = frozenset({404, 410})
 #: Components that make a path another one's.
 _NO_NAMES = frozenset({"", ".", ".."})
 
@@ -158,7 +158,7 @@ class DoorClient:
         try:
             return self._alone_at(path, url)
         except DoorError as error:
-            if error.http_status in _GONE:
+            if error.http_status in GONE:
                 return None
             if error.kind is not FailureClass.REDIRECT or url.endswith("/"):
                 raise
@@ -180,9 +180,7 @@ class DoorClient:
         """Ask HEAD, which may know more; all it says is of one and the same moment."""
         if entry.size == 0:  # XRootD would not answer
             return entry
-        answer = self._lines.ask(
-            Question("HEAD", url, ("Want-Digest: adler32",)), entry.path
-        )
+        answer = self._lines.ask(Question("HEAD", url, (WANT_DIGEST,)), entry.path)
         headers = answer.headers
         if headers.status == 200:
             return _as_head_says(entry, headers)

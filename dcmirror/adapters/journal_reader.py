@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dcmirror.adapters.checkpoints import Position
-from dcmirror.adapters.segments import Segment, list_segments, read_segment
+from dcmirror.adapters.segments import CRC_BYTES, Segment, list_segments, read_segment
 from dcmirror.adapters.sinks import ShippedLine
 from dcmirror.core.checksums import crc32
 
@@ -23,7 +23,6 @@ from dcmirror.core.checksums import crc32
 _CORRUPT_BYTES = 1024 * 1024
 # As long as a line may be: a piece of it without an end is damage, or still written.
 _PIECE_BYTES = 1024 * 1024
-_CRC_BYTES = len(b',"crc":"00000000"}')
 _TIMESTAMP = re.compile(rb'"@timestamp": ?"([^"]{1,40})"')
 
 
@@ -132,8 +131,8 @@ class JournalReader:
         # Not split: that would look at every byte, and copy every line twice.
         while number < last and start < room and (end := find(b"\n", start)) >= 0:
             number += 1
-            head = piece[start : end - _CRC_BYTES]
-            if piece[end - _CRC_BYTES : end] == b',"crc":"%08x"}' % crc32(head):
+            head = piece[start : end - CRC_BYTES]
+            if piece[end - CRC_BYTES : end] == b',"crc":"%08x"}' % crc32(head):
                 append(make((name, number, head + b"}")))
             else:
                 self._spoil(batch, segment, piece[start:end])

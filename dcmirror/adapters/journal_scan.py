@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from dcmirror.adapters.segments import Segment, list_segments
+from dcmirror.adapters.segments import CRC_BYTES, Segment, list_segments
 from dcmirror.core.journal_table import ACTIONS
 from dcmirror.core.journal_values import Lane
 from dcmirror.core.report_figures import Sources
@@ -23,7 +23,6 @@ from dcmirror.core.report_figures import Sources
 # A quotation mark inside a text is escaped, so that this can only be the member.
 _MEMBER = b'"action":"'
 _TIME = re.compile(rb'"@timestamp":"([^"]{10,40})"')
-_CRC_BYTES = len(b',"crc":"00000000"}\n')
 # A line is never older than its segment's last change, give or take a set clock.
 _SLACK_SECONDS = 3600.0
 _KNOWN = frozenset(name.encode() for name in ACTIONS)
@@ -116,7 +115,7 @@ class JournalScan:
                 # Four lines of five: not even their CRC can change what is reported.
                 if action not in actions and action in known:
                     continue
-            head = raw[:-_CRC_BYTES]
+            head = raw[: -CRC_BYTES - 1]
             try:
                 is_whole = crc32(head) == int(raw[-11:-3], 16)
             except ValueError:

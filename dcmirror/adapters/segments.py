@@ -23,7 +23,8 @@ _NAME = re.compile(
     r"-(?P<number>\d{8})\.ndjson"
 )
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
-_CRC_BYTES = len(b',"crc":"00000000"}')
+#: The end of a line, which its checksum stands in.
+CRC_BYTES = len(b',"crc":"00000000"}')
 _LONGEST_LINE = 1024 * 1024
 
 
@@ -99,10 +100,10 @@ def seal(line: str) -> bytes:
 def unseal(raw: bytes) -> bytes | None:
     """The JSON object of a line, None if its CRC is missing or wrong."""
     line = raw.rstrip(b"\n")
-    match = _CRC.fullmatch(line, len(line) - _CRC_BYTES)
+    match = _CRC.fullmatch(line, len(line) - CRC_BYTES)
     if match is None:
         return None
-    head = line[:-_CRC_BYTES]
+    head = line[:-CRC_BYTES]
     return head + b"}" if zlib.crc32(head) == int(match[1], 16) else None
 
 

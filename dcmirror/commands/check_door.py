@@ -10,12 +10,12 @@ from dcmirror.commands.check_report import Finding, fail, ok, size, warn
 from dcmirror.core import diagnosis
 from dcmirror.core.door_errors import REMEDIES
 from dcmirror.core.failures import FailureClass
+from dcmirror.core.http_values import REDIRECTS
 from dcmirror.core.paths import path_map_of
 from dcmirror.core.policy import MAX_HOPS, check_redirect, place_of
 from dcmirror.errors import ExitStatus, UnsafePathError
 from dcmirror.settings import Settings
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RESETS = frozenset(
     {diagnosis.CURL_TLS_CONNECT, diagnosis.CURL_SEND, diagnosis.CURL_RECEIVE}
 )
@@ -38,7 +38,7 @@ def ask_folder(url: str, prober: Prober) -> Finding:
     status = answer.headers.status
     if status == 207:
         return ok("door", f"{url}: shows the folder ({milliseconds} ms)")
-    if status in (405, 501) or status in _REDIRECTS:
+    if status in (405, 501) or status in REDIRECTS:
         text = f"{url}: answers, but does no PROPFIND (status {status})"
         return warn("door", text, "name a file with --file to see more")
     return _refused("door", url, status)
@@ -99,7 +99,7 @@ def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Findin
     elif answer.headers.status == 200:
         yield ok("file", f"{path}: the door sends it itself, {_size(answer)}")
         yield _judge_digest(answer)
-    elif answer.headers.status in _REDIRECTS and answer.location:
+    elif answer.headers.status in REDIRECTS and answer.location:
         yield from _follow(settings, prober, answer)
     else:
         yield _refused("file", path, answer.headers.status)
@@ -125,7 +125,7 @@ def _follow(settings: Settings, prober: Prober, answer: Answer) -> Iterator[Find
             return
         yield _judge_scheme(name)
         answer = prober.get(location, at_door=False)
-        if answer.headers.status not in _REDIRECTS or answer.curl_code:
+        if answer.headers.status not in REDIRECTS or answer.curl_code:
             yield from _judge_pool(name, answer)
             return
     yield fail("redirect", ExitStatus.DOOR, f"more than {MAX_HOPS} hops", "")

@@ -6,6 +6,12 @@ import calendar
 import re
 from functools import lru_cache
 
+#: There is no such name, or not any more.
+GONE = frozenset({404, 410})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: The header that asks a door and its pools for the checksum.
+WANT_DIGEST = "Want-Digest: adler32"
+
 _ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
 _DATE = re.compile(r"(\d{1,2} [A-Za-z]{3} [1-9]\d{3}) (\d\d):(\d\d):(\d\d)")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"

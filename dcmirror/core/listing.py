@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dcmirror.core.checksums import ADLER32_START, parse_digest
-from dcmirror.core.http_values import pnfsid_of_etag, read_date
+from dcmirror.core.http_values import GONE, pnfsid_of_etag, read_date
 from dcmirror.core.multistatus import DAV, RESOURCE_TYPE, Response
 from dcmirror.core.policy import place_of
 
@@ -76,7 +76,7 @@ class Listing:
             self.has_itself = True
             self.is_directory = response.is_collection is True
             return None
-        if response.status in (404, 410):  # it vanished while it was listed
+        if response.status in GONE:  # it vanished while it was listed
             return None
         text = name.decode("utf-8", "surrogateescape")
         trouble = _trouble_of(text)

@@ -18,6 +18,7 @@ from dcmirror.adapters.frontier import Frontier
 from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.escapes import shown
 from dcmirror.core.failures import FailureClass
+from dcmirror.core.http_values import GONE
 from dcmirror.core.listing import Entry
 from dcmirror.processes.patience import Patience
 
@@ -29,7 +30,6 @@ DEEPEST = 200
 #: that is in trouble too, it is the door's fault.
 _TROUBLES_IN_A_ROW = 10
 _LOOK_SECONDS = 0.2
-_GONE = frozenset({404, 410})
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,4 +260,4 @@ class Walk:
 
 
 def _has_vanished(error: DoorError) -> bool:
-    return error.http_status in _GONE or error.kind is FailureClass.REMOVED
+    return error.http_status in GONE or error.kind is FailureClass.REMOVED

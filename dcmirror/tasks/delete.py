@@ -2,9 +2,15 @@
 
 WebDAV has no conditional DELETE: between the last look at a source and its deletion
 somebody may put another file in its place.  So the source is set apart first: renamed
-to a name that nobody else uses, and looked at there.  A rename is atomic, and with
-``Overwrite: F`` it replaces nothing; what was set apart stays what it is, and if it is
-not the file that was copied it gets its old name back.
+to a name that nobody else uses, and looked at there.  A rename is atomic; what was set
+apart stays what it is, and if it is not the file that was copied it gets its old name
+back.
+
+``Overwrite: F`` asks the door to replace nothing by a rename.  That matters for the way
+back alone, whose target others use, and it is a look and not a lock: dCache's door
+looks first and then renames over what is there, XRootD ignores the header.  So we look
+ourselves, right before; a file that is written between that look and the rename is
+replaced by the one that had the name before it.
 
 Whoever calls has made the intent durable before.  Every step may be repeated, since
 each begins with a look at what is there.
@@ -19,6 +25,7 @@ from typing import Any
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.failures import FailureClass
+from dcmirror.core.http_values import GONE
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
 from dcmirror.tasks.delete_words import (
@@ -34,7 +41,6 @@ from dcmirror.tasks.delete_words import (
 )
 
 _DONE = range(200, 300)
-_NOT_FOUND = frozenset({404, 410})
 _FORBIDDEN, _EXISTS = 403, 412
 #: What a server says that cannot rename, or does not let us.
 _CANNOT_RENAME = frozenset({_FORBIDDEN, 405, 501})
@@ -184,9 +190,7 @@ class Deletion:
         answer = self._send(self._door.move, self._copy.path, isolated)
         if answer.status in _DONE:
             return None
-        if answer.status in _NOT_FOUND or (
-            answer.status == _EXISTS and self._moves > 1
-        ):
+        if answer.status in GONE or (answer.status == _EXISTS and self._moves > 1):
             return self._not_found(isolated, answer)
         if answer.status in _CANNOT_RENAME:
             text = f"the door does not let us rename it ({said(answer)})"
@@ -228,7 +232,7 @@ class Deletion:
         self._deletes += 1
         answer = self._send(send_delete, self._door, path)
         self._window = self._clock() - seen_at
-        if answer.status in _DONE or answer.status in _NOT_FOUND:
+        if answer.status in _DONE or answer.status in GONE:
             return self._look_after(path, answer)
         return kept_by(refusal("DELETE", answer))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dcmirror.adapters.requests import Answer, Request, Write
 from dcmirror.core import diagnosis
 from dcmirror.core.failures import Failure, FailureClass
-from dcmirror.core.http_values import retry_after_seconds
+from dcmirror.core.http_values import REDIRECTS, retry_after_seconds
 from dcmirror.core.jobs import HostUse, Job
 from dcmirror.core.policy import (
     MAX_HOPS,
@@ -26,7 +26,6 @@ from dcmirror.core.verification import Source
 from dcmirror.errors import DcmirrorError
 
 DOOR, POOL = "door", "pool"
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_HEAD = frozenset({405, 501})
 
 
@@ -132,7 +131,7 @@ class Exchange:
         status = answer.headers.status
         if status == 400 and not at_door:
             return self.job.url, self.door, True
-        if status not in _REDIRECTS or not answer.location:
+        if status not in REDIRECTS or not answer.location:
             raise self._failure(answer, place, at_door=at_door)
         if at_door:
             self._door_ip = answer.ip

@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Protocol
 
 from dcmirror.core.door_errors import DoorError
+from dcmirror.core.http_values import GONE
 from dcmirror.core.listing import Entry
 from dcmirror.core.paths import isolated_name
 from dcmirror.tasks.delete_words import Answer, Patient, said
 
 _DONE = range(200, 300)
-_GONE = frozenset({404, 410})
 
 
 class Pruned(StrEnum):
@@ -85,7 +85,7 @@ class Pruning:
             answer = self._door.move_directory(self._path, self._isolated)
         except DoorError as error:
             return Verdict(None, str(error))
-        if answer.status in _GONE:
+        if answer.status in GONE:
             return Verdict(Pruned.GONE)
         if answer.status in _DONE:
             return self.resume()
@@ -146,6 +146,6 @@ class Pruning:
             found = self._door.list(directory)
             return [entry.path for entry in islice(found, 3)]
         except DoorError as error:
-            if error.http_status in _GONE:
+            if error.http_status in GONE:
                 return None
             raise
