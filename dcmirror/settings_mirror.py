@@ -79,7 +79,8 @@ class State:
     """Where the books are kept."""
 
     directory: Path | None = setting(
-        "State directory, on a local file system. "
+        "State directory, on a local file system. Set it where several users are to "
+        "find the same one: the daemon, cron, and you in a shell. "
         "Default: /var/lib/dcmirror/<instance> for root, "
         "else $XDG_STATE_HOME/dcmirror/<instance>.",
         None,

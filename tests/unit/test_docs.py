@@ -136,9 +136,30 @@ def test_groff_has_nothing_to_complain_about(page: str) -> None:
 def test_the_readmes_configuration_is_one() -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
-    assert config.parse(text, "README", {}).dcache.folder == "/experiment/raw"
-    assert "Eight keys are enough" in README
-    assert len(re.findall(r"^\w+ = ", text, re.MULTILINE)) == 8
+    settings = config.parse(text, "README", {})
+
+    assert settings.dcache.folder == "/experiment/raw"
+    assert "Eight keys are enough; with the ninth" in README
+    assert len(re.findall(r"^\w+ = ", text, re.MULTILINE)) == 9
+
+
+def test_daemon_and_shell_find_the_same_books_where_the_readme_is_followed() -> None:
+    """The unit makes the directory that the README's configuration names."""
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    unit = (ROOT / "etc/dcmirror.service").read_text()
+    (made,) = re.findall(r"^StateDirectory=(.*)$", unit, re.MULTILINE)
+
+    directory = config.parse(text, "README", {}).state.directory
+    assert directory is not None
+    assert directory.parent == Path("/var/lib", made)
+    assert f"--home-dir {directory.parent} --create-home" in README
+
+
+def test_the_readme_puts_the_command_where_shells_look() -> None:
+    unit = (ROOT / "etc/dcmirror.service").read_text()
+    (program,) = re.findall(r"^ExecStart=(\S+) watch$", unit, re.MULTILINE)
+
+    assert f"ln -s {program} /usr/local/bin/dcmirror" in README
 
 
 def test_the_unit_prevents_restarts_by_statuses_that_exist() -> None:
