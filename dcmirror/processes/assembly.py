@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from dcmirror.adapters.catalogue import Catalogue
 from dcmirror.adapters.credentials import proxy_of
@@ -25,6 +24,7 @@ from dcmirror.core.holds import HoldBook
 from dcmirror.core.ledger import Ledgers
 from dcmirror.core.paths import path_map_of
 from dcmirror.core.plan import Planner
+from dcmirror.core.policy import place_of
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.processes.engine import Engine, EnginePlan
 from dcmirror.processes.fleet import LONGEST_SILENCE, Fleet
@@ -78,9 +78,9 @@ def planner_of(settings: Settings) -> Planner:
 
 
 def door_of(settings: Settings) -> str:
-    """The door as ``host:port``."""
-    parts = urlsplit(settings.dcache.url)
-    return f"{parts.hostname}:{parts.port or 443}"
+    """The door as ``host:port``, as failures and holds name it."""
+    place = place_of(settings.dcache.url)
+    return place.name if place else ""
 
 
 def assemble(
