@@ -7,12 +7,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from deployment import Deployment, Running
 
+from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import wait_until
+
+if TYPE_CHECKING:
+    from servers.kafka import Kafka
 
 RAW = "/pnfs/example.org/data/exp/raw"
 
@@ -36,6 +40,23 @@ def given_up(deployment: Deployment, count: int = 1, deadline: float = 30.0) -> 
         lambda: len(deployment.failed_rows()) >= count,
         deadline,
         what=f"{count} rows of failed.csv",
+    )
+
+
+def settled(
+    dcache: FakeDCache, kafka: Kafka, topic: str, deadline: float = 30.0
+) -> None:
+    """Wait until the broker was told that all records are done.
+
+    Those of dcmirror's own reads are published when a read has ended: the copy may be
+    in the catalogue before.
+    """
+    wait_until(
+        lambda: (
+            sum(kafka.committed(f"g-{topic}").values()) == dcache.site.billing.published
+        ),
+        deadline,
+        what="all records settled",
     )
 
 

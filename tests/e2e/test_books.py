@@ -169,7 +169,7 @@ def test_the_status_is_written_while_books_are_held(
         def held() -> list[str]:
             return [hold["kind"] for hold in mirror.status().get("holds", [])]
 
-        wait_until(lambda: held() == ["books"], 10)
+        wait_until(lambda: held() == ["books"], 30)
         assert json.loads((mirror.state / "status.json").read_text())["unsettled"] >= 1
         remount(disk, "rw")
         ended_well(running)

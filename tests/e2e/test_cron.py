@@ -163,7 +163,7 @@ def test_a_run_that_still_goes_on_is_no_news(deployment: Deployment, name: str) 
 def test_two_at_once_are_one_run_and_no_mail(
     site: Deployment, dcache: FakeDCache
 ) -> None:
-    dcache.faults.add("stall", "*", methods=["PROPFIND"], seconds=2.0)
+    dcache.faults.add("stall", "*", methods=["PROPFIND"], seconds=6.0)
     job = here(JOBS["reconcile"], site)
     both = [job.start(), job.start()]
 

@@ -180,7 +180,7 @@ def test_five_thousand_outcomes_reach_elasticsearch_once(
     server.begin()
     upload(remote, FILES * 3 // 5, FILES * 4 // 5)
     server.await_ready()
-    wait_until(lambda: server.count(f"logs-dcmirror.transfer-{NAMESPACE}") > 0)
+    wait_until(lambda: server.count(f"logs-dcmirror.transfer-{NAMESPACE}") > 0, 90)
     server.kill9()
     kill_logger(deployment)
     server.begin()

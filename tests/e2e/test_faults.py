@@ -238,7 +238,7 @@ def test_a_digest_that_comes_late_is_waited_for(
 def test_a_file_overwritten_during_its_copy_ends_as_the_newest(
     tight: Deployment, dcache: FakeDCache
 ) -> None:
-    dcache.faults.add("trickle", f"{RAW}/a", count=100_000, times=1)
+    dcache.faults.add("trickle", f"{RAW}/a", count=50_000, times=1)
     running = tight.watch()
     dcache.upload(f"{RAW}/a", size=SIZE, seed=1)
     wait_until(tight.parts, 20)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from deployment import Deployment
 
 from dcmirror.core.metric_table import METRICS, Kind, Metric
 from dcmirror.testing.fake_dcache import FakeDCache
-from helpers import free_port, wait_until
+from helpers import wait_until
 from scraping import Scrape, scrape, shows
 
 if TYPE_CHECKING:
@@ -44,8 +44,15 @@ LASTING: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
+def port() -> Iterator[int]:
+    """Nobody else is given it as long as this socket has it.
+
+    It does not listen, and so keeps no server from asking for the port by its number.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chaos import RAW, classes, copied, ended_well, events, given_up
+from chaos import RAW, classes, copied, ended_well, events, given_up, settled
 from deployment import Deployment
 
 from dcmirror.testing.fake_dcache import FakeDCache
 from dcmirror.testing.fake_events import Mode
-from helpers import make_event, wait_until
+from helpers import make_event
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
@@ -57,12 +57,7 @@ def test_own_reads_never_start_work(
         for number in range(5):
             dcache.upload(f"{RAW}/{number}", size=1000, seed=number)
         copied(mirror, *map(str, range(5)))
-
-        def all_settled() -> bool:
-            published = dcache.site.billing.published
-            return sum(kafka.committed(f"g-{topic}").values()) >= published
-
-        wait_until(all_settled, 30)
+        settled(dcache, kafka, topic)
         gets = dcache.requests.of("GET", server="door")
         assert len(gets) == 5
         assert running.log.count("[COPY_OVER]") == 5
@@ -152,12 +147,7 @@ def test_garbage_is_told_and_skipped(
         dcache.publish_raw(value)
     dcache.upload(f"{RAW}/good", size=1000, seed=1)
     copied(mirror, "good")
-
-    def all_settled() -> bool:
-        published = dcache.site.billing.published
-        return sum(kafka.committed(f"g-{topic}").values()) == published
-
-    wait_until(all_settled, 30)
+    settled(dcache, kafka, topic)
     ended_well(running)
     rejected = events(mirror, "event-rejected")
     assert len(rejected) == running.log.count("[REJECTED]") >= 5

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chaos import RAW, copied, ended_well
+from chaos import RAW, copied, ended_well, settled
 from deployment import Deployment, Running
 
 from dcmirror.testing.fake_dcache import FakeDCache
@@ -71,7 +71,7 @@ def test_running_transfers_finish_within_the_drain(
     dcache.faults.add("trickle", f"{RAW}/*", count=MIB)
     running = mirror.watch()
     for number in range(4):
-        dcache.upload(f"{RAW}/{number}", size=2 * MIB, seed=number)
+        dcache.upload(f"{RAW}/{number}", size=4 * MIB, seed=number)
     wait_until(lambda: len(mirror.parts()) == 4, 20)
     assert running.stop() == 0
 
@@ -138,7 +138,7 @@ def test_a_term_for_the_whole_group_is_a_stop_too(
     dcache.faults.add("trickle", f"{RAW}/*", count=MIB)
     running = mirror.watch()
     for number in range(4):
-        dcache.upload(f"{RAW}/{number}", size=2 * MIB, seed=number)
+        dcache.upload(f"{RAW}/{number}", size=4 * MIB, seed=number)
     wait_until(lambda: len(mirror.parts()) == 4, 20)
     for pid, args in running.children().items():
         if "spawn_main" in args:
@@ -192,7 +192,7 @@ def test_hup_takes_new_rules_and_opens_the_log_again(
     log.rename(log.with_suffix(".1"))
     mirror.tables["filter"] = {"rules": ["exclude *.tmp"]}
     reload(mirror, running)
-    wait_until(lambda: log.exists() and "reloaded" in log.read_text(), 10)
+    wait_until(lambda: log.exists() and "reloaded" in log.read_text(), 30)
     dcache.upload(f"{RAW}/b.tmp", size=1000, seed=2)
     dcache.upload(f"{RAW}/b.dat", size=1000, seed=3)
     copied(mirror, "b.dat")
@@ -244,10 +244,10 @@ def test_a_killed_logger_is_replaced_and_nobody_else_notices(
     wait_until(lambda: len(worker_pids(mirror)) == 2, 20)
     before = logger_pid(mirror)
     workers = worker_pids(mirror)
-    for _ in range(7):
+    for _ in range(6):
         pid = wait_until(lambda: running.process.poll() is None and current(mirror), 20)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda pid=pid: current(mirror) not in (None, pid), 30)
+        wait_until(lambda pid=pid: current(mirror) not in (None, pid), 60)
     dcache.upload(f"{RAW}/a", size=1000, seed=1)
     copied(mirror, "a")
 
@@ -384,12 +384,7 @@ def test_a_broker_that_dies_and_returns_loses_nothing(
             dcache.upload(f"{RAW}/{number}", size=1000, seed=number)
         copied(mirror, *map(str, range(5)), deadline=90)
 
-        def all_settled() -> bool:
-            # the records of dcmirror's own reads come when a read has ended
-            published = dcache.site.billing.published
-            return sum(kafka.committed(f"g-{topic}").values()) == published
-
-        wait_until(all_settled, 60)
+        settled(dcache, kafka, topic, 60)
         ended_well(running)
         assert mirror.failed_rows() == []
 

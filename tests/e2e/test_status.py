@@ -202,6 +202,7 @@ def test_the_status_agrees_with_the_books(
         dcache.upload(f"{RAW}/bad-{number}.dat", size=10, seed=number)
     copied(mirror, *(f"{number}.dat" for number in range(30)))
     mirror.run("status")  # looking changes nothing
+    wait_until(lambda: 0 == sum(mirror.status()["lag"].values()), 20)
     assert 0 == running.stop()
     given_up(mirror, 2)
     status = told(mirror)["status"]

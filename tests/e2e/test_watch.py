@@ -154,7 +154,7 @@ def test_children_die_with_a_killed_supervisor(
     assert len(children) == 3
     running.kill()
 
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 5)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 30)
 
 
 def test_a_second_watch_on_one_state_directory_is_refused(
@@ -182,7 +182,7 @@ def test_a_second_term_stops_at_once(
     running.says("stopping")
     running.signal(signal.SIGTERM)
 
-    assert running.process.wait(5) == 143
+    assert running.process.wait(30) == 143
 
 
 def test_what_cannot_be_copied_is_a_row_and_replay_tries_it_again(
