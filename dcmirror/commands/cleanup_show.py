@@ -15,7 +15,7 @@ from dcmirror.commands.report import Form
 from dcmirror.core.amounts import bytes_text, count_text, plural, span_text
 from dcmirror.core.checksums import format_adler32
 from dcmirror.core.cleanup_plan import Census, Reason
-from dcmirror.core.deletion import Keep
+from dcmirror.core.deletion import Keep, Result
 from dcmirror.core.escapes import shown
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
@@ -123,12 +123,16 @@ def census_line(census: Census) -> str:
 
 
 def undo_list(form: Form, rows: Iterable[Intent]) -> None:
-    """What was deleted, and where its copy is."""
+    """What is not at the source any more, and where its copy is.
+
+    Only what we deleted is counted; the rest was gone, or replaced, when we looked.
+    """
     sheet = Sheet(form, "deleted", _UNDO)
     sheet.begin()
     count = size = 0
     for row in rows:
-        count, size = count + 1, size + (row.size or 0)
+        if row.result == Result.DELETED:
+            count, size = count + 1, size + (row.size or 0)
         sheet.row(*_undo_row(row))
     sheet.end({"deleted": count, "deleted_bytes": size})
 
@@ -147,6 +151,7 @@ def _undo_row(row: Intent) -> tuple[Document, str]:
     }
     cells = (
         document["deleted_at"],
+        row.result,
         row.pnfsid or "-",
         str(row.size),
         document["adler32"] or "-",

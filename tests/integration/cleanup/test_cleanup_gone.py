@@ -15,6 +15,7 @@ from copies import RAW
 from dcmirror.commands import audit_report
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.reconcile import ReconcileOptions, reconcile
+from dcmirror.commands.report import Form
 from dcmirror.core.cleanup_plan import Budget
 from dcmirror.core.differences import DifferenceKind
 
@@ -176,3 +177,19 @@ def test_a_copy_whose_source_was_gone_already_is_not_called_lost(
         "gone": "missing",
         "ours": "lost-copy",
     }
+
+
+def test_the_undo_list_counts_only_what_we_deleted(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.copies("gone", "ours", size=70)
+    site.source.remove(f"{RAW}/gone")
+    site.run()
+    capsys.readouterr()
+    site.run(undo_list=True, form=Form.JSON)
+    document = json.loads(capsys.readouterr().out)
+    site.run(undo_list=True)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert document["summary"] == {"deleted": 1, "deleted_bytes": 70}
+    assert sorted(line.split("\t")[1] for line in lines) == ["already-gone", "deleted"]
