@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dcmirror.adapters import catalogue_positions, catalogue_schema, catalogue_spans
+from dcmirror.adapters import (
+    catalogue_positions,
+    catalogue_schema,
+    catalogue_sources,
+    catalogue_spans,
+)
 from dcmirror.adapters.catalogue_positions import Position
 from dcmirror.adapters.sqlite_files import books_errors, transaction
 from dcmirror.core.jobs import CopyRecord
@@ -122,14 +127,9 @@ class Catalogue:
                 "source_deleted_at=NULL, gone_at=NULL",
                 map(_row_of, batch.copies),
             )
-            database.executemany(
-                "DELETE FROM damaged WHERE relative = ?",
-                (
-                    (storable(copy.relative),)
-                    for copy in batch.copies
-                    if copy.relative not in batch.adopted
-                ),
-            )
+            names = (copy.relative for copy in batch.copies)
+            fresh = (storable(name) for name in names if name not in batch.adopted)
+            catalogue_sources.clear_damage(database, fresh)
             database.executemany(
                 "INSERT OR IGNORE INTO failures VALUES (?)",
                 ((storable(pnfsid),) for pnfsid in batch.failed),
@@ -171,11 +171,6 @@ class Catalogue:
             catalogue_positions.store(database, topic, partition, kept)
             return ranges
 
-    def position(self, topic: str, partition: int) -> Position | None:
-        """The last stored position of a partition."""
-        with self._reading() as database:
-            return catalogue_positions.load(database, topic, partition)
-
     def last_epoch(self) -> int:
         """The highest epoch of any partition; 0 in a new catalogue."""
         with self._reading() as database:
@@ -184,11 +179,6 @@ class Catalogue:
                 "coalesce((SELECT max(epoch) FROM spans), 0))"
             ).fetchone()
         return int(row[0])
-
-    def spans(self, topic: str, partition: int) -> list[Span]:
-        """All spans of a partition, by epoch and offset."""
-        with self._reading() as database:
-            return catalogue_spans.of_partition(database, topic, partition)
 
     def outbox(self) -> list[OutboxLine]:
         """The outcome lines that no later transaction has dropped, oldest first."""
@@ -214,9 +204,7 @@ class Catalogue:
         rows = [(storable(relative), at) for relative in relatives]
         with self._writing() as database:
             database.executemany("INSERT OR REPLACE INTO scrubs VALUES (?, ?)", rows)
-            database.executemany(
-                "DELETE FROM damaged WHERE relative = ?", (row[:1] for row in rows)
-            )
+            catalogue_sources.clear_damage(database, (name for name, _ in rows))
 
     def found_damaged(self, relatives: Iterable[str], at: float) -> None:
         """These copies were read again and are not what the row says.
@@ -232,27 +220,20 @@ class Catalogue:
 
     def deleted_sources(self, relatives: Iterable[str], before: float) -> set[str]:
         """Which of these copies had no source any more then, as far as was known."""
-        found: set[str] = set()
         with self._reading() as database:
-            for names in _chunks(map(storable, relatives), _NAMES_PER_QUERY):
-                marks = ",".join("?" * len(names))
-                found |= {
-                    row[0]
-                    for row in database.execute(
-                        f"SELECT relative FROM copies WHERE relative IN ({marks}) "
-                        "AND source_deleted_at < ?",
-                        (*names, before),
-                    )
-                }
-        return found
+            return {
+                name
+                for names in _chunks(map(storable, relatives), _NAMES_PER_QUERY)
+                for name in catalogue_sources.deleted(database, names, before)
+            }
 
     def sources_are_back(self, copies: Iterable[CopyRecord], before: float) -> None:
         """The door shows them, whatever was concluded before: they were away."""
         with self._writing() as database:
-            database.executemany(
-                "UPDATE copies SET source_deleted_at = NULL WHERE relative = ? "
-                "AND copied_at = ? AND source_deleted_at < ?",
-                ((storable(copy.relative), copy.copied_at, before) for copy in copies),
+            catalogue_sources.bring_back(
+                database,
+                ((storable(copy.relative), copy.copied_at) for copy in copies),
+                before,
             )
 
     def gone(self, copies: Iterable[tuple[str, float]], at: float) -> None:
@@ -265,27 +246,6 @@ class Catalogue:
                 "UPDATE copies SET gone_at = ? WHERE relative = ? AND copied_at = ?",
                 ((at, storable(relative), copied_at) for relative, copied_at in copies),
             )
-
-    def count(self) -> int:
-        """How many copies there are."""
-        with self._reading() as database:
-            row = database.execute("SELECT count(*) FROM copies").fetchone()
-        return int(row[0])
-
-    def copies(self, page: int = 1000) -> Iterator[CopyRecord]:
-        """All copies by path; no transaction is held between pages."""
-        after = ""
-        while True:
-            with self._reading() as database:
-                rows = database.execute(
-                    f"SELECT {COPY_COLUMNS} FROM copies WHERE relative > ? "
-                    "ORDER BY relative LIMIT ?",
-                    (after, page),
-                ).fetchall()
-            yield from map(copy_of, rows)
-            if len(rows) < page:
-                return
-            after = rows[-1][0]
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -35,21 +35,6 @@ def ranges_above(
     return joined
 
 
-def of_partition(
-    database: sqlite3.Connection, topic: str, partition: int
-) -> list[Span]:
-    """All spans of a partition, by epoch and offset."""
-    rows = database.execute(
-        "SELECT epoch, first, last, counts FROM spans "
-        'WHERE topic = ? AND "partition" = ? ORDER BY epoch, first',
-        (topic, partition),
-    )
-    return [
-        Span(topic, partition, epoch, first, last, json.loads(counts))
-        for epoch, first, last, counts in rows
-    ]
-
-
 def _merge_one(database: sqlite3.Connection, span: Span) -> None:
     key = (span.topic, span.partition, span.epoch)
     neighbours = _neighbours(database, key, span)
