@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from dcmirror.commands.progress import bars_on
+from dcmirror.core.amounts import count_text
+
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.progress import Progress as Bars
 
 _SHOW_SECONDS = 0.1
 
@@ -24,22 +27,25 @@ class Progress:
 
 
 class _Bar(Progress):
-    def __init__(self, bar: RichProgress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("audit", total=None)
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task = bars.add_task("audit", total=None, counts="")
+        self._total: int | None = None
         self._done = 0
         self._shown_at = 0.0
 
     def begin(self, what: str, total: int | None = None) -> None:
-        self._done = 0
-        self._bar.reset(self._task, description=what, total=total)
+        self._done, self._total = 0, total
+        self._bars.reset(self._task, description=what, total=total, counts="")
 
     def step(self, number: int = 1) -> None:
         self._done += number
         now = time.monotonic()
         if now - self._shown_at >= _SHOW_SECONDS:
             self._shown_at = now
-            self._bar.update(self._task, completed=self._done)
+            of = "" if self._total is None else f" of {count_text(self._total)}"
+            counts = f"{count_text(self._done)}{of}"
+            self._bars.update(self._task, completed=self._done, counts=counts)
 
 
 @contextmanager
@@ -48,20 +54,5 @@ def audit_progress(stream: TextIO, *, is_quiet: bool) -> Iterator[Progress]:
     if is_quiet or not stream.isatty():
         yield Progress()
         return
-    from rich.console import Console  # only a terminal needs it
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=Console(file=stream), transient=True) as bar:
-        yield _Bar(bar)
+    with bars_on(stream) as bars:
+        yield _Bar(bars)

@@ -19,7 +19,7 @@ from dcmirror.adapters.state_directory import StateDirectory, failures_path
 from dcmirror.commands.audit_copies import Looker
 from dcmirror.commands.audit_report import AuditReport
 from dcmirror.commands.engine_run import EngineRun, run_jobs
-from dcmirror.commands.replay_progress import progress_for
+from dcmirror.commands.progress import Words, jobs_progress
 from dcmirror.core.audit_copies import Standing
 from dcmirror.core.audit_findings import AuditKind, refetches, speaks_of_source
 from dcmirror.core.jobs import Job, JobKind
@@ -30,6 +30,7 @@ from dcmirror.processes.listing_feed import JobsFeed
 from dcmirror.settings import Settings
 
 _AT_ONCE = 500
+_WORDS = Words("repair", "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,11 @@ def repair(
         failed_csv=FailedCsv(failures_path(settings, state.path)),
     )
     feed = JobsFeed(_jobs(settings, scratch, report))
-    with progress_for(sys.stderr, scratch.repair_count()) as progress:
+    number, quiet = scratch.repair_count(), verbosity < 0
+    with jobs_progress(sys.stderr, _WORDS, number, quiet=quiet) as progress:
 
         def show(room: EngineRoom) -> None:
-            progress.show(feed.ended, feed.failed, room.engine.tally.bytes_mirrored)
+            progress(feed.ended, feed.failed, room.engine.tally.bytes_mirrored)
 
         end = run_jobs(run, feed, on_second=show)
     mended = _mended(catalogue, scratch, looker, began)

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from dcmirror.commands.progress import Lines, bars_on
 from dcmirror.core.amounts import bytes_text, count_text, plural, span_text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-
-_LINE_SECONDS = 30.0
+    from rich.progress import Progress as Bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +56,14 @@ def progress_for(
         yield Silent()
         return
     if not stream.isatty():
-        yield Lines(stream)
+        yield _Plain(stream)
         return
-    from rich.console import Console  # only a terminal needs it
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(file=stream)
-    with RichProgress(*columns, console=console, transient=True) as bars:
+    with bars_on(stream) as bars:
         yield _Bars(bars, copies=copies)
 
 
 class _Bars:
-    def __init__(self, bars: RichProgress, *, copies: bool) -> None:
+    def __init__(self, bars: Bars, *, copies: bool) -> None:
         self._bars = bars
         self._rate = Rate(time.monotonic())
         self._compared = bars.add_task("compared", total=None, counts="")
@@ -101,34 +89,25 @@ class _Bars:
         )
 
 
-class Lines:
-    """A line every half minute, with the rate and the time left as far as known."""
+class _Plain:
+    """The rate and the time left as far as known."""
 
-    def __init__(self, stream: TextIO, now: float | None = None) -> None:
-        self._stream = stream
-        self._told_at = time.monotonic() if now is None else now
-        self._rate = Rate(self._told_at)
+    def __init__(self, stream: TextIO) -> None:
+        self._lines = Lines(stream)
+        self._rate = Rate(time.monotonic())
 
-    def show(self, sight: Sight, now: float | None = None) -> None:
-        """Tell it if it is time."""
-        now = time.monotonic() if now is None else now
-        if now - self._told_at < _LINE_SECONDS:
-            return
-        self._told_at = now
-        self._stream.write(
-            f"dcmirror: {line_of(sight, self._rate.of(sight.files, now))}\n"
-        )
-        self._stream.flush()
+    def show(self, sight: Sight) -> None:
+        self._lines.tell(lambda now: line_of(sight, self._rate.of(sight.files, now)))
 
 
 class Rate:
-    """Files per second since the last look but one, so that it does not jump."""
+    """Files per second over the whole run, so that it does not jump."""
 
     def __init__(self, now: float) -> None:
         self._began = now
 
     def of(self, files: int, now: float) -> float:
-        """Over the whole run."""
+        """That of so many files by now."""
         return files / max(now - self._began, 0.001)
 
 

@@ -19,8 +19,8 @@ from dcmirror.adapters.state_directory import (
 )
 from dcmirror.adapters.whereabouts import look_for
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, run_feed
+from dcmirror.commands.progress import Words, jobs_progress
 from dcmirror.commands.replay_options import PIPE, ReplayOptions
-from dcmirror.commands.replay_progress import progress_for
 from dcmirror.commands.replay_report import replay_report
 from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
 from dcmirror.core.choosing import choose
@@ -30,6 +30,8 @@ from dcmirror.core.paths import path_map_of
 from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.rows_feed import RowsBook, RowsFeed
+
+_WORDS = Words("replay", "rows", "failed again")
 
 
 class Book(RowsBook, Protocol):
@@ -129,12 +131,13 @@ def _run(
         instance=options.instance,
         verbosity=options.verbosity,
     )
-    with progress_for(sys.stderr, len(chosen.rows)) as progress:
+    quiet = options.verbosity < 0
+    with jobs_progress(sys.stderr, _WORDS, len(chosen.rows), quiet=quiet) as progress:
 
         def show(room: EngineRoom) -> None:
             ended = feed.done + feed.failed_again + feed.refused
             copied = room.engine.tally.bytes_mirrored
-            progress.show(ended, feed.failed_again, copied)
+            progress(ended, feed.failed_again, copied)
 
         _, stopped_by = run_feed(run, feed, show)
     return _conclude(options, chosen, feed, stopped_by)

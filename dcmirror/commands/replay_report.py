@@ -12,9 +12,9 @@ from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.mirror_scan import MirrorScan
 from dcmirror.adapters.state_directory import StateDirectory, failures_path
 from dcmirror.commands.engine_run import SIGNALLED, EngineRun, RunEnd, run_jobs
+from dcmirror.commands.progress import Words, jobs_progress
 from dcmirror.commands.replay_options import ReplayOptions, Report
 from dcmirror.commands.replay_plan import Plan, Planner
-from dcmirror.commands.replay_progress import progress_for
 from dcmirror.commands.replay_words import counted, say, tell_document, tell_lines
 from dcmirror.core.jobs import Job
 from dcmirror.core.paths import PathMap
@@ -22,6 +22,8 @@ from dcmirror.core.report_rows import NotAReportError, parse_report
 from dcmirror.errors import ConfigError, ExitStatus
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.listing_feed import JobsFeed
+
+_WORDS = Words("replay", "rows")
 
 
 def replay_report(
@@ -73,11 +75,12 @@ def _run(options: ReplayOptions, state: StateDirectory, plan: Plan) -> RunEnd:
         failed_csv=FailedCsv(failures_path(settings, state.path)),
     )
     feed = JobsFeed(_each(plan.jobs))
-    with progress_for(sys.stderr, len(plan.jobs)) as progress:
+    quiet = options.verbosity < 0
+    with jobs_progress(sys.stderr, _WORDS, len(plan.jobs), quiet=quiet) as progress:
 
         def show(room: EngineRoom) -> None:
             copied = room.engine.tally.bytes_mirrored
-            progress.show(feed.ended, feed.failed, copied)
+            progress(feed.ended, feed.failed, copied)
 
         return run_jobs(run, feed, on_second=show)
 

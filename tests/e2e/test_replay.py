@@ -280,7 +280,7 @@ def test_a_terminal_shows_a_bar(deployment: Deployment, source: FakeDCache) -> N
 
     assert process.wait(30) == 0
     assert b"replay" in shown
-    assert b"5/5" in shown
+    assert b"5 of 5, 0 failed again" in shown
 
 
 def _read(fd: int) -> bytes:
