@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
-from dcmirror.adapters.catalogue_deletions import DeletionBook, Ending, Intent, Wish
+from dcmirror.adapters.catalogue_deletions import DeletionBook, Intent, Wish
 from dcmirror.core.amounts import plural
 from dcmirror.core.cleanup_plan import Chooser, is_limit
 from dcmirror.core.deletion import DAMAGED, HARMLESS, Keep, Kept, Result
@@ -19,21 +18,23 @@ from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.paths import PathMap, isolated_name
 from dcmirror.processes.cleanup_crew import Checked, Crew, StopSwitch, as_copied
+from dcmirror.processes.cleanup_endings import (
+    VANISHED,
+    Rest,
+    doubted,
+    ending_of,
+    outside,
+)
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.tasks.delete_words import Outcome
 
 BATCH = 64
-#: How long a request without an answer may still be carried out.
-LATE_SECONDS = 86400.0
 # So many in a row that the door renames or deletes not at all: it is not the files.
 _MOST_FUTILE = 20
 _FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME})
 _EXAMPLES = 10
 #: More sources than these that are gone, in one run: perhaps it is not the files.
 _MOST_GONE = 10
-
-
-_VANISHED = Keep(Kept.GONE, "the door does not show it any more")
 
 
 class CleanupRun:
@@ -122,7 +123,7 @@ class CleanupRun:
                 yield intent
             elif intent.ended_at is None and intent.number not in self._told_outside:
                 self._told_outside.add(intent.number)
-                self._kept(as_copied(intent), _outside(intent))
+                self._kept(as_copied(intent), outside(intent))
 
     # -- the run ------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class CleanupRun:
             DirectoryError: the mirror is not there.
             BooksError: the catalogue cannot be written.
         """
-        rest = _Rest(copies)
+        rest = Rest(copies)
         while not self._stop.soon.is_set():
             batch = self._next_batch(rest, chooser)
             if not batch:
@@ -162,7 +163,7 @@ class CleanupRun:
         """
         self._crew.ask(lambda client: client.free_bytes(self._path_map.root))
 
-    def _next_batch(self, rest: _Rest, chooser: Chooser) -> list[CopyRecord]:
+    def _next_batch(self, rest: Rest, chooser: Chooser) -> list[CopyRecord]:
         batch: list[CopyRecord] = []
         for copy in rest:
             reasons = chooser.judge(copy)
@@ -236,7 +237,7 @@ class CleanupRun:
                 jobs.append((item, intent))
         outcomes = self._crew.each(lambda job: self._crew.delete(*job), jobs)
         ended = [
-            (item.copy, intent, _doubted(outcome))
+            (item.copy, intent, doubted(outcome))
             for (item, intent), outcome in zip(jobs, outcomes, strict=True)
         ]
         self._conclude(ended)
@@ -249,7 +250,7 @@ class CleanupRun:
     def _conclude(self, ended: list[tuple[CopyRecord, Intent, Outcome]]) -> None:
         """Make results durable, and tell them."""
         now = time.time()
-        endings = [_ending(intent, outcome, now) for _, intent, outcome in ended]
+        endings = [ending_of(intent, outcome, now) for _, intent, outcome in ended]
         self._book.conclude([each for each in endings if each is not None], now)
         for copy, _, outcome in ended:
             self.was_late = self.was_late or outcome.is_late
@@ -257,7 +258,7 @@ class CleanupRun:
         self._story.flush()
 
     def _ended(self, copy: CopyRecord, outcome: Outcome) -> None:
-        if outcome.keep is _VANISHED:
+        if outcome.keep is VANISHED:
             self._gone.append(copy)
             return
         if outcome.keep is not None:
@@ -293,49 +294,3 @@ class CleanupRun:
     def _raise_if_lost(self) -> None:
         if self._crew.lost is not None:
             raise self._crew.lost
-
-
-class _Rest:
-    """Rows that are still to be judged; one may be given back."""
-
-    def __init__(self, copies: Iterable[CopyRecord]) -> None:
-        self._copies = iter(copies)
-        self._back: CopyRecord | None = None
-
-    def __iter__(self) -> Iterator[CopyRecord]:
-        return self
-
-    def __next__(self) -> CopyRecord:
-        copy, self._back = self._back, None
-        return next(self._copies) if copy is None else copy
-
-    def give_back(self, copy: CopyRecord) -> None:
-        """It comes again."""
-        self._back = copy
-
-
-def _outside(intent: Intent) -> Keep:
-    name = f"; it may be named {intent.isolated} still" if intent.isolated else ""
-    return Keep(
-        Kept.OUTSIDE,
-        f"an earlier deletion of it has no result{name}; run cleanup once with the "
-        "[dcache] pool and folder of that time",
-    )
-
-
-def _doubted(outcome: Outcome) -> Outcome:
-    """One that was gone just before it was deleted is judged with all of the run."""
-    if outcome.result is not Result.GONE:
-        return outcome
-    return replace(outcome, result=Result.NOT_DELETED, keep=_VANISHED)
-
-
-def _ending(intent: Intent, outcome: Outcome, now: float) -> Ending | None:
-    """The result to write; None: it stays open, or what it has stays true."""
-    if outcome.result is None:
-        return None
-    if intent.ended_at is not None and outcome.result is not Result.DELETED:
-        return None
-    error = None if outcome.keep is None else f"{outcome.keep.why}: {outcome.keep.text}"
-    until = max(now, intent.intended_at) + LATE_SECONDS if outcome.is_late else None
-    return Ending(intent.number, outcome.result, error, until)

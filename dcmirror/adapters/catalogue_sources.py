@@ -1,0 +1,40 @@
+"""What the catalogue says of sources that are gone, and of copies that are damaged.
+
+Functions of an open connection; names are in the catalogue's spelling.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+
+def clear_damage(database: sqlite3.Connection, names: Iterable[str]) -> None:
+    """The bytes of these copies are right, as was just seen."""
+    database.executemany(
+        "DELETE FROM damaged WHERE relative = ?", ((name,) for name in names)
+    )
+
+
+def deleted(
+    database: sqlite3.Connection, names: Sequence[str], before: float
+) -> list[str]:
+    """Which of these had no source any more then, as far as was known."""
+    marks = ",".join("?" * len(names))
+    rows = database.execute(
+        f"SELECT relative FROM copies WHERE relative IN ({marks}) "
+        "AND source_deleted_at < ?",
+        (*names, before),
+    )
+    return [name for (name,) in rows]
+
+
+def bring_back(
+    database: sqlite3.Connection, copies: Iterable[tuple[str, float]], before: float
+) -> None:
+    """Their sources are there: names, and when they were copied."""
+    database.executemany(
+        "UPDATE copies SET source_deleted_at = NULL WHERE relative = ? "
+        "AND copied_at = ? AND source_deleted_at < ?",
+        ((name, copied_at, before) for name, copied_at in copies),
+    )
