@@ -6,6 +6,7 @@ journal, read here without any of the code that asks.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -19,7 +20,9 @@ import pytest
 from chaos import IMPATIENT
 from deployment import Deployment, Running
 
+from dcmirror.config import load
 from dcmirror.core.kibana_dashboards import PANELS, SEARCHES
+from dcmirror.processes.logger import LoggerBoot, logger_main
 from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import wait_until
 from kibana_queries import (
@@ -220,12 +223,31 @@ def kill_a_worker(deployment: Deployment) -> None:
 def await_shipped(
     deployment: Deployment, server: Elasticsearch, indices: str, wanted: int
 ) -> None:
-    """Wait for the last line of the journal."""
+    """Wait for the last line of the journal.
+
+    After TERM the daemon's logger ships for a moment only: another ships the rest.
+    """
+    logger = multiprocessing.get_context("spawn").Process(
+        target=logger_main,
+        args=(
+            LoggerBoot(
+                settings=load(deployment.config, {}),
+                journal_directory=deployment.state / "journal",
+                checkpoint=deployment.state / "checkpoint.json",
+                export=None,
+                name="logger",
+            ),
+        ),
+    )
+    logger.start()
     try:
-        wait_until(lambda: server.count(indices) >= wanted, 30)
+        wait_until(lambda: server.count(indices) >= wanted, 90)
     except AssertionError:
         report = (deployment.state / "shipper.json").read_text()
         pytest.fail(f"{server.count(indices)} of {wanted} shipped: {report}")
+    finally:
+        logger.kill()
+        logger.join(10)
     assert server.count(indices) == wanted
 
 
