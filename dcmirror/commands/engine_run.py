@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,7 +118,7 @@ def run_feed(
     board = StatusBoard(
         state.status_of(command), command, settings, name, room, time.time()
     )
-    hooks = RunHooks(room, feed, board, on_second)
+    hooks = RunHooks(room, feed, board, on_second, stopping=_stopping(run))
     supervisor = Supervisor(
         room.engine,
         room.fleet,
@@ -131,6 +133,13 @@ def run_feed(
     with board.until_the_end():
         supervisor.run()
     return room.engine.tally, supervisor.stopped_by
+
+
+def _stopping(run: EngineRun) -> str:
+    """What to say once the run ends early; the human log may be in a file."""
+    if run.verbosity < 0:
+        return ""
+    return f"stopping, at most {run.settings.pipeline.drain_seconds:.0f} s; again: now"
 
 
 def _room(run: EngineRun, feed: CountedFeed) -> EngineRoom:
@@ -160,10 +169,13 @@ class RunHooks:
         feed: CountedFeed,
         board: StatusBoard,
         on_second: Watcher,
+        *,
+        stopping: str = "",
     ) -> None:
         self._room = room
         self._feed = feed
         self._on_second = on_second
+        self._stopping = stopping
         self._credential = CredentialWatch(
             room.proxy, room.engine, room.fleet.tell_workers
         )
@@ -176,6 +188,10 @@ class RunHooks:
             now, wall, **self._feed.status(now), **self._credential.status(wall)
         )
         self._on_second(self._room)
+        if self._stopping and self._room.engine.is_stopping:
+            with suppress(OSError):
+                print(f"dcmirror: {self._stopping}", file=sys.stderr)
+            self._stopping = ""
 
     def reload(self) -> None:
         """HUP: such a run is over soon; it goes on as it began."""

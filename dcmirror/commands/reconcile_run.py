@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -19,10 +18,10 @@ from dcmirror.commands.dry_status import DryStatus
 from dcmirror.commands.engine_run import EngineRun, run_feed
 from dcmirror.commands.reconcile_progress import Progress, Sight, progress_for
 from dcmirror.commands.reconcile_work import Comparison, Ended, Work
-from dcmirror.errors import ExitStatus
 from dcmirror.processes.assembly import EngineRoom
 from dcmirror.processes.priority import WatchFirst
 from dcmirror.processes.reconcile_story import ReconcileStory
+from dcmirror.processes.signals import leave_now
 from dcmirror.processes.survey import Survey
 from dcmirror.processes.survey_feed import JobQueue, SurveyFeed
 from dcmirror.processes.tellers import make_teller, open_journal, open_log
@@ -172,7 +171,7 @@ def _signals(stop: threading.Event) -> Iterator[_Signals]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         if heard.number is not None:
-            os._exit(int(ExitStatus.SECOND_TERM))
+            leave_now()
         heard.number = number
         stop.set()
 

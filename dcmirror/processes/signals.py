@@ -7,7 +7,23 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from dcmirror.errors import ExitStatus
+
+_STANDARD_ERROR = 2
+_SHOW_CURSOR = b"\x1b[?25h\n"
+
+
+def leave_now() -> NoReturn:
+    """What a second signal means: nothing is finished, nothing is waited for.
+
+    But the terminal gets back its cursor, which a bar may have hidden.
+    """
+    with contextlib.suppress(OSError):
+        if os.isatty(_STANDARD_ERROR):
+            os.write(_STANDARD_ERROR, _SHOW_CURSOR)
+    os._exit(int(ExitStatus.SECOND_TERM))
 
 
 class Signals:

@@ -6,7 +6,6 @@ it knows of Kafka or of failed.csv is a ``Feed``.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -36,7 +35,7 @@ from dcmirror.processes.engine import Engine
 from dcmirror.processes.feeds import Feed, Hooks
 from dcmirror.processes.fleet import Fleet
 from dcmirror.processes.garbage import collect_rarely
-from dcmirror.processes.signals import Signals
+from dcmirror.processes.signals import Signals, leave_now
 
 #: Outcomes gather this long before they are settled together (seconds).
 SETTLE_SECONDS = 0.2
@@ -371,4 +370,4 @@ class Supervisor:
         self._stops += 1
         self.stopped_by = number
         if self._stops >= 2:
-            os._exit(int(ExitStatus.SECOND_TERM))
+            leave_now()
