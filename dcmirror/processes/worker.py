@@ -36,7 +36,8 @@ from dcmirror.processes.publisher import Publisher
 from dcmirror.processes.worker_attempts import Attempts
 from dcmirror.processes.worker_reports import Reports
 from dcmirror.settings import Settings
-from dcmirror.tasks.copy import CopyAttempt, CopyTools, tools_of
+from dcmirror.tasks.attempt import CopyTools, tools_of
+from dcmirror.tasks.copy import CopyAttempt
 from dcmirror.tasks.probe import SourceProbe
 
 #: A small job that was sent ahead does not wait longer behind slow ones.

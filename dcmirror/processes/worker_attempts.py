@@ -20,7 +20,8 @@ from dcmirror.adapters.requests import Request
 from dcmirror.core.jobs import AttemptResult
 from dcmirror.core.messages import SourceState
 from dcmirror.processes.publisher import FinishedPart, Publisher
-from dcmirror.tasks.copy import Action, CopyAttempt, Publish, Reply
+from dcmirror.tasks.attempt import Action, Publish, Reply
+from dcmirror.tasks.copy import CopyAttempt
 from dcmirror.tasks.probe import SourceProbe
 
 #: Finished parts gather that long while there is more to do; idle, they leave at once.

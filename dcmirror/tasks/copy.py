@@ -1,23 +1,20 @@
 """One attempt to copy a file: look, claim, fetch, verify, publish (DESIGN 5.5 to 5.8).
 
-Runs in a worker, as a generator that yields what it waits for (a request, a pause, the
-publisher) and is sent what came of it, so that one loop drives many attempts.
+Runs in a worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Generator
+from dataclasses import replace
 
 from dcmirror.adapters.mirror_store import Look as Seen
 from dcmirror.adapters.mirror_store import (
-    MirrorStore,
     Part,
     PartBusy,
     TargetChanged,
 )
-from dcmirror.adapters.requests import Answer, Request
+from dcmirror.adapters.requests import Answer
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -30,113 +27,24 @@ from dcmirror.core.jobs import (
 )
 from dcmirror.core.marks import Mark
 from dcmirror.core.verification import (
-    Body,
     Held,
     Look,
     Source,
-    Verdict,
     Wanted,
-    explain,
     held_of,
-    judge_body,
-    judge_body_by_source,
     judge_held,
     judge_source,
 )
 from dcmirror.core.wording import report_text
 from dcmirror.errors import UnsafePathError
-from dcmirror.settings import Settings
-from dcmirror.tasks.exchange import AttemptFailed, Exchange, Rules, destination_failed
+from dcmirror.tasks.attempt import Action, Attempt, CopyTools, Pause, Publish, Reply
+from dcmirror.tasks.exchange import AttemptFailed, Exchange, destination_failed
+from dcmirror.tasks.verify import BodyCheck, Verified
 
-#: Pauses before each HEAD that asks for a digest the first answer did not have: 60 s.
-DIGEST_LADDER = (0.0, 1.0, 3.0, 10.0, 30.0, 16.0)
 #: Fetches of one attempt while the file under the path changes.
 _MAX_FETCHES = 3
 #: Jobs that ask for the proof that an unverified copy does not have yet.
 _SEEK_PROOF = (JobKind.RECONCILE, JobKind.REPAIR)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait that long; 0 lets the other attempts go on."""
-
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Give the finished part to the publisher."""
-
-    part: Part
-    mark: Mark
-    mtime: float | None
-
-
-class PublishedLike(Protocol):
-    """What the publisher says of a part."""
-
-    @property
-    def error(self) -> OSError | None: ...
-    @property
-    def changed(self) -> bool: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def mark(self) -> Mark | None: ...
-
-
-Action = Request | Pause | Publish
-Reply = Answer | PublishedLike | None
-Attempt = Generator[Action, Any, AttemptResult]
-
-
-@dataclass(frozen=True, slots=True)
-class CopyTools:
-    """What all attempts of a worker share.  ``clock`` is monotonic, ``wall`` is not."""
-
-    store: MirrorStore
-    rules: Rules
-    root: str
-    missing_digest: str
-    leaves_missing: bool
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    say: Callable[[Step], None]
-    digest_ladder: tuple[float, ...] = DIGEST_LADDER
-
-
-def tools_of(
-    settings: Settings,
-    store: MirrorStore,
-    clock: Callable[[], float],
-    wall: Callable[[], float],
-    say: Callable[[Step], None],
-) -> CopyTools:
-    """The tools that the settings ask for."""
-    source = settings.source
-    rules = Rules(
-        source.redirect_schemes, source.redirect_hosts, settings.dcache.timeout
-    )
-    return CopyTools(
-        store=store,
-        rules=rules,
-        root=str(settings.local.downloadfolder),
-        missing_digest=source.missing_digest,
-        leaves_missing=settings.destination.missing == "leave",
-        clock=clock,
-        wall=wall,
-        say=say,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    """A body that may be published, and as what."""
-
-    pnfsid: str | None
-    adler32: int
-    is_proved: bool
-    reason: str | None
 
 
 class CopyAttempt:
@@ -272,8 +180,10 @@ class CopyAttempt:
         answer = yield from self.exchange.get(self.part.write, self.wanted.size)
         seconds = self.tools.clock() - began
         self.size = answer.received
-        verified = yield from self._verify(answer)
-        if verified is None:
+        check = BodyCheck(self.wanted, answer, self.exchange, self.tools)
+        verified = yield from check.run()
+        if isinstance(verified, Source):
+            self._believe(verified)
             self._discard()
             superseded = self._superseded()
             return superseded
@@ -286,93 +196,10 @@ class CopyAttempt:
             return None
         return self._result(ResultKind.SUPERSEDED, reason="a newer upload is mirrored")
 
-    def _verify(self, answer: Answer) -> Generator[Action, Reply, _Verified | None]:
-        """What the body may be published as; None if the path is another file."""
-        body = Body(answer.received, answer.adler32, answer.headers.adler32)
-        verdict = judge_body(self.wanted, body)
-        source = Source()
-        if verdict is Verdict.GOOD and self.wanted.pnfsid is None:
-            source = yield from self._ask_name()
-        elif verdict is Verdict.ASK:
-            source = yield from self.exchange.head("checksum")
-        if source != Source() or verdict is Verdict.ASK:
-            verdict = judge_body_by_source(self.wanted, body, source)
-        if verdict is Verdict.NO_DIGEST and self.tools.missing_digest != "accept":
-            source, verdict = yield from self._await_digest(body, source)
-        if verdict is Verdict.NO_DIGEST:
-            return self._unproved(body, source)
-        if verdict is Verdict.OTHER:
-            self._believe(source)
-            return None
-        if verdict is not Verdict.GOOD:
-            raise self._mismatch(verdict, body, source)
-        return self._verified(body, source, is_proved=True)
-
-    def _ask_name(self) -> Generator[Action, Reply, Source]:
-        """Whose good bytes these are; a door that will not say spoils no copy."""
-        try:
-            return (yield from self.exchange.head("checksum"))
-        except AttemptFailed:
-            return Source()
-
-    def _await_digest(
-        self, body: Body, source: Source
-    ) -> Generator[Action, Reply, tuple[Source, Verdict]]:
-        verdict = Verdict.NO_DIGEST
-        began = self.tools.clock()
-        for seconds in self.tools.digest_ladder:
-            self.enter("checksum")
-            yield Pause(seconds)
-            source = yield from self.exchange.head("checksum")
-            if source.size is None:
-                source = replace(source, size=body.received)
-            verdict = judge_body_by_source(self.wanted, body, source)
-            if verdict is not Verdict.NO_DIGEST:
-                break
-        self.exchange.phases["checksum"] = (self.tools.clock() - began) * 1000
-        return source, verdict
-
-    def _unproved(self, body: Body, source: Source) -> _Verified:
-        if self.tools.missing_digest == "fail":
-            text = "the source has no Adler-32 of it (missing_digest = fail)"
-            raise AttemptFailed(
-                Failure(
-                    FailureClass.NO_DIGEST,
-                    text,
-                    host=self.exchange.door.name,
-                    received=body.received,
-                    adler32_computed=body.computed,
-                )
-            )
-        return self._verified(body, source, is_proved=False)
-
-    def _verified(self, body: Body, source: Source, *, is_proved: bool) -> _Verified:
-        differs = self.wanted.size not in (None, body.received)
-        return _Verified(
-            source.pnfsid or self.wanted.pnfsid,
-            body.computed,
-            is_proved,
-            "size_differs_from_event" if differs else None,
-        )
-
-    def _mismatch(self, verdict: Verdict, body: Body, source: Source) -> AttemptFailed:
-        is_size = verdict is Verdict.WRONG_SIZE
-        expected = body.digest if source.adler32 is None else source.adler32
-        return AttemptFailed(
-            Failure(
-                FailureClass.SIZE if is_size else FailureClass.CHECKSUM,
-                explain(self.wanted, body, source),
-                host=(self.exchange.pool or self.exchange.door).name,
-                received=body.received,
-                adler32_expected=expected,
-                adler32_computed=body.computed,
-            )
-        )
-
     # Its name (5.8)
 
     def _publish(
-        self, answer: Answer, verified: _Verified, seconds: float
+        self, answer: Answer, verified: Verified, seconds: float
     ) -> Generator[Action, Reply, AttemptResult]:
         part, self.part = self.part, None
         assert part is not None
@@ -401,7 +228,7 @@ class CopyAttempt:
         copy = self._record(published_as, mtime_ns)
         return self._result(ResultKind.MIRRORED, copy=copy, reason=verified.reason)
 
-    def _tell(self, size: int, seconds: float, verified: _Verified) -> None:
+    def _tell(self, size: int, seconds: float, verified: Verified) -> None:
         word = "OK" if verified.is_proved else "none"
         text = f"{self.job.url} to {self.target} (checksum validation: {word})"
         self._say("copy_over", text)
