@@ -66,8 +66,14 @@ class Space:
         return reserved
 
     def could_take(self, size: int) -> bool:
-        """Whether a file of this size fits once everything else is gone."""
-        return self.total_bytes is None or size <= self.total_bytes - self.min_free
+        """Whether a file of this size fits once everything else is gone.
+
+        With a ``min_free`` beyond the disk nothing would: that is no file's fault.
+        """
+        most = (
+            math.inf if self.total_bytes is None else self.total_bytes - self.min_free
+        )
+        return most <= 0 or size <= most
 
     def impossible(self, size: int) -> str:
         """Why a file of this size is given up."""

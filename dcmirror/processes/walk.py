@@ -163,6 +163,9 @@ class Walk:
                 self._list_all(client)
             finally:
                 client.close()
+        except DoorStopped as exc:
+            if not self._must_end():  # else it hides the failure that ended us all
+                self._failure = exc
         except BaseException as exc:  # noqa: BLE001 - whoever iterates gets it
             self._failure = exc
 

@@ -1,4 +1,4 @@
-"""Several holds that are on together: each ends, and the door is asked politely (G5)."""
+"""Several holds that are on together: each ends, and no door is flooded (G5)."""
 
 from __future__ import annotations
 

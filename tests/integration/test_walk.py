@@ -330,7 +330,7 @@ def test_a_stop_ends_a_hold() -> None:
         Patience(lambda _: walked.stop.set(), walked.stop),
         walked.stop,
     )
-    tree.errors[ROOT] = [DoorError("401", FailureClass.CREDENTIAL)] * 9
+    tree.errors[ROOT] = [DoorError("401", FailureClass.CREDENTIAL, http_status=401)] * 9
     began = time.monotonic()
 
     with pytest.raises(DoorStopped):

@@ -150,6 +150,17 @@ def test_a_file_that_never_fits_stops_no_other_and_has_its_row(
     assert set() == kinds(history)
 
 
+def test_a_disk_smaller_than_what_is_to_stay_free_holds(history: History) -> None:
+    history.engine.space.keep_free(2 * TIB)
+    history.engine.space.learn(TIB, TIB)
+    history.offer("a")
+    history.hand_out()
+    history.wait(1)
+
+    assert {HoldKind.DESTINATION} == kinds(history)
+    assert {} == history.settler.kinds
+
+
 def test_a_file_that_fits_later_waits(history: History) -> None:
     history.engine.space.learn(TIB // 2, TIB)
     history.offer("large", size=TIB - 1)
