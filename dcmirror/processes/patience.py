@@ -82,13 +82,15 @@ class Patience:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._hold: _Hold | None = None
+        self._was_let_in = False
         self._proxy.look(clock())
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns, as soon as it returns something.
 
         Raises:
-            DoorError: refused for good, or again and again, or held for too long.
+            DoorError: refused for good, or again and again, or held for too long; or
+                the first thing that we hear is that our proxy will not do.
             DoorStopped: told to stop.
         """
         mine: _Hold | None = None
@@ -98,7 +100,9 @@ class Patience:
                 if mine is None:
                     self._await_others()
                 try:
-                    return function(*args, **kwargs)
+                    answer = function(*args, **kwargs)
+                    self._was_let_in = True
+                    return answer
                 except DoorError as error:
                     mine = self._go_on_after(error, mine, rungs)
         finally:
@@ -110,7 +114,8 @@ class Patience:
         """Wait as the error demands, or raise it; the hold that this thread probes."""
         if isinstance(error, DoorStopped):
             raise error
-        if error.kind in _HOLDS:
+        self._was_let_in |= error.http_status is not None
+        if error.kind in _HOLDS and not self._is_hopeless(error):
             return self._hold_for(error, mine)
         self._end(mine)
         pause = next(rungs, None) if _may_pass(error) else None
@@ -119,6 +124,13 @@ class Patience:
         asked = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER)
         self._wait(max(pause, asked) * self._scale)
         return None
+
+    def _is_hopeless(self, error: DoorError) -> bool:
+        """Before TLS has let us in even once: a proxy that is missing or expired.
+
+        Whoever began the command is told at once, rather than after the night.
+        """
+        return error.kind is FailureClass.CREDENTIAL and not self._was_let_in
 
     def _hold_for(self, error: DoorError, mine: _Hold | None) -> _Hold | None:
         if mine is None:

@@ -115,6 +115,24 @@ def test_a_hold_is_told_once_and_probed_later_and_later(
     assert waiting.said[1].startswith("goes on after")
 
 
+def test_a_proxy_that_will_not_do_is_told_at_once_at_the_start() -> None:
+    expired = DoorError("certificate expired", FailureClass.CREDENTIAL)
+    waiting, door = Waiting(), Door(expired)
+
+    with pytest.raises(DoorError) as raised:
+        waiting.patience.call(door)
+    assert (raised.value, waiting.said) == (expired, [])
+
+
+def test_a_proxy_that_expires_meanwhile_is_waited_for() -> None:
+    expired = DoorError("certificate expired", FailureClass.CREDENTIAL)
+    waiting, door = Waiting(), Door()
+    waiting.patience.call(door)
+
+    assert waiting.patience.call(Door(expired)) == "good"
+    assert waiting.said[0].startswith("held: certificate expired")
+
+
 def test_a_hold_that_lasts_too_long_raises_its_cause() -> None:
     waiting, door = Waiting(most_seconds=100), Door(*[CREDENTIAL] * 99)
 
