@@ -115,6 +115,8 @@ class Dispatcher:
         entry = self.entries.pop(task, None)
         if entry is None:
             return None
+        if task == self.short_for:
+            self.short_of, self.needs, self.short_for = 0.0, 0, None
         self._leave_seat(entry)
         self._counts[entry.state] -= 1
         self._ready.pop(task, None)

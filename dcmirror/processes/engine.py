@@ -337,14 +337,15 @@ class Engine:
             self._settle_entry(entry, FailureClass.OVERFLOW, failure, None, wall)
 
     def _let_go_of_what_never_fits(self, wall: float) -> None:
-        """One event with a forged size must not stop all the others (G6)."""
+        """Events with forged sizes must not stop all the others (G6)."""
         entry = self.dispatcher.entries.get(self.dispatcher.short_for or "")
-        if entry is None or entry.state is not State.READY:
-            return
-        if not self.space.could_take(entry.job.size or 0):
-            text = self.space.impossible(entry.job.size or 0)
-            failure = Failure(FailureClass.DESTINATION, text)
+        while entry is not None and entry.state is State.READY:
+            size = entry.job.size or 0
+            if self.space.could_take(size):
+                return
+            failure = Failure(FailureClass.DESTINATION, self.space.impossible(size))
             self._settle_entry(entry, FailureClass.DESTINATION, failure, None, wall)
+            entry = self.dispatcher.next_ready()
 
     def _settle_entry(
         self,

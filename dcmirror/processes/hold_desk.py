@@ -122,11 +122,11 @@ class HoldDesk:
         return ready[:1]
 
     def inconclusive(self, entry: Entry, now: float) -> None:
-        """The job that probed came back without an answer."""
-        key, entry.probes = entry.probes, None
-        hold = self.holds.get(key) if key is not None else None
-        if hold is not None:
-            hold.probing, hold.probe_at = None, now + _SOON
+        """The job, if it probed, came back without an answer, or its worker died."""
+        entry.probes = None
+        for hold in self.holds.all():
+            if hold.probing == entry.job.task:
+                hold.probing, hold.probe_at = None, now + _SOON
 
     # -- what an attempt's end says -----------------------------------------------
 

@@ -39,7 +39,8 @@ class Space:
         if free_bytes is not None:
             self.free_bytes = free_bytes
         if total_bytes is not None:
-            self.total_bytes = total_bytes
+            # Where file systems share a pool, the total shrinks while others fill it.
+            self.total_bytes = max(total_bytes, self.total_bytes or 0)
             if self._configured is None:
                 self.min_free = min(total_bytes // 100, DEFAULT_MIN_FREE)
 
@@ -78,7 +79,7 @@ class Space:
     def impossible(self, size: int) -> str:
         """Why a file of this size is given up."""
         return (
-            f"{size} bytes, and the whole file system of the mirror has "
+            f"{size} bytes, and the whole file system of the mirror had at most "
             f"{self.total_bytes}, of which {self.min_free} stay free "
             "([destination] min_free)"
         )

@@ -8,7 +8,7 @@ from dcmirror.core.diagnosis import CURL_CERTIFICATE
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.holds import HoldKey, HoldKind
 from dcmirror.core.jobs import Job, JobKind, ResultKind
-from engine_history import DOOR, History
+from engine_history import DOOR, WORKER, History
 
 POOL = "pool:1"
 DOOR_HOLD = HoldKey(HoldKind.DOOR, DOOR)
@@ -136,18 +136,55 @@ def test_a_pool_is_probed_by_whoever_is_next_on_its_path(history: History) -> No
     assert ["early"] == next_probe(history)
 
 
-def test_a_file_that_never_fits_stops_no_other_and_has_its_row(
+def test_a_probe_whose_worker_died_is_made_again(history: History) -> None:
+    history.offer("a", "b")
+    history.hand_out()
+    history.fail("a", FailureClass.HOST)
+    next_probe(history)
+    history.engine.worker_died(WORKER, history.now, history.now)
+    history.engine.dispatcher.seat(WORKER, streams=16)
+
+    assert 1 == len(next_probe(history))
+
+
+def test_files_that_never_fit_stop_no_other_and_have_their_rows(
     history: History,
 ) -> None:
+    forged = [f"forged-{number}" for number in range(20)]
     history.engine.space.learn(TIB, TIB)
-    history.offer("forged", size=1000 * TIB)
+    history.offer(*forged, size=1000 * TIB)
     history.offer("a", "b")
     history.hand_out()
     history.wait(1)
 
     assert ["a", "b"] == history.hand_out()
-    assert {"forged": "failed"} == history.settler.kinds
+    assert dict.fromkeys(forged, "failed") == history.settler.kinds
     assert set() == kinds(history)
+
+
+def test_a_file_that_never_fits_leaves_no_hold_behind(history: History) -> None:
+    history.offer("a")
+    history.hand_out()
+    history.engine.space.learn(TIB, TIB)
+    history.offer("forged", size=1000 * TIB)
+    history.hand_out()
+    history.fail("a", FailureClass.DESTINATION)
+    history.wait(1)
+
+    assert {"forged": "failed"} == history.settler.kinds
+    assert history.engine.space.is_enough()
+
+
+def test_a_total_that_shrinks_burns_no_file(history: History) -> None:
+    """A pool that several file systems share: what the others take is gone for us."""
+    history.engine.space.learn(TIB, TIB)
+    history.engine.space.learn(0, TIB // 100)
+    history.offer("a", size=TIB // 2)
+    history.hand_out()
+    history.wait(1)
+
+    assert {HoldKind.DESTINATION} == kinds(history)
+    assert {} == history.settler.kinds
 
 
 def test_a_disk_smaller_than_what_is_to_stay_free_holds(history: History) -> None:
