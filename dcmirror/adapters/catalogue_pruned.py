@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,21 +27,35 @@ class PrunedBook(Catalogue):
     def emptied(self) -> tuple[dict[str, int], int]:
         """Directories that sources were deleted from since the last ``seen_up_to``.
 
-        Each with the number of its first deletion; and the last number of all.
+        Each with the number of its first deletion; and the last number of all.  For
+        one that was removed since, the one above, which that may have emptied.
         """
         number, found = int(self.fact(_SEEN) or 0), dict[str, int]()
+        removed = self._removed()
         while True:
             with self._reading() as database:
                 rows = database.execute(
-                    "SELECT rowid, path FROM deletions WHERE rowid > ? "
+                    "SELECT rowid, path, ended_at FROM deletions WHERE rowid > ? "
                     "AND result = 'deleted' ORDER BY rowid LIMIT ?",
                     (number, _PAGE),
                 ).fetchall()
-            for each, path in rows:
-                found.setdefault(path.rpartition("/")[0], each)
+            for each, path, at in rows:
+                directory = path.rpartition("/")[0]
+                while at <= removed.get(directory, -math.inf):
+                    directory = directory.rpartition("/")[0]
+                found.setdefault(directory, each)
             number = rows[-1][0] if rows else number
             if len(rows) < _PAGE:
                 return found, number
+
+    def _removed(self) -> dict[str, float]:
+        """When directories were removed, the last time of each."""
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT path, max(ended_at) FROM pruned WHERE result = 'removed' "
+                "GROUP BY path"
+            )
+            return dict(rows.fetchall())
 
     def seen_up_to(self, number: int) -> None:
         """All that ``emptied`` found up to this number was looked at."""

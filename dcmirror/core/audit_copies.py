@@ -47,8 +47,8 @@ class AuditRow(NamedTuple):
 
     @property
     def is_source_lost(self) -> bool:
-        """Whether we deleted the source; one that was only gone may be back."""
-        is_ours = self.source_result in (None, Result.DELETED)
+        """Whether we deleted the source, or may have; one that was gone may return."""
+        is_ours = self.source_result != Result.GONE
         return self.source_deleted_at is not None and is_ours
 
 

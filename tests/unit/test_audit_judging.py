@@ -99,7 +99,7 @@ def test_a_copy_whose_source_we_deleted_is_lost_and_nobody_tries_to_fetch_it(
         ("deleted", AuditKind.LOST_COPY),
         (None, AuditKind.LOST_COPY),
         ("already-gone", AuditKind.MISSING),
-        ("deleted-or-replaced", AuditKind.MISSING),
+        ("deleted-or-replaced", AuditKind.LOST_COPY),
     ],
 )
 def test_only_a_copy_whose_source_we_deleted_is_called_lost(result, expected) -> None:

@@ -57,6 +57,18 @@ def test_what_is_not_under_the_path_is_left_to_another_run(site: Site) -> None:
     assert not any(is_there(site, name) for name in ("a", "ab", "b"))
 
 
+def test_a_directory_that_somebody_made_again_is_no_longer_ours(site: Site) -> None:
+    """The one above it, outside the scope, stays a candidate for another run."""
+    scope = Scope(under=f"{RAW}/a")
+    site.copies("a/d/x")
+    assert site.run(prune_empty=True, scope=scope) == 0
+    assert not is_there(site, "a/d")
+    site.source.site.namespace.make_directory(f"{RAW}/a/d")
+    assert site.run(prune_empty=True, scope=scope) == 0
+
+    assert is_there(site, "a/d")
+
+
 def test_what_could_not_be_listed_is_looked_at_again(site: Site) -> None:
     emptied(site, "a/x", "b/y", "c/z")
     site.source.faults.add("status", f"{RAW}/b", status=403, methods="PROPFIND")
