@@ -10,6 +10,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     _open_standard_streams()
+    _stand_where_we_may()
     by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if by_python:  # and not nohup's: an import that is interrupted is no traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -36,6 +37,14 @@ def _open_standard_streams() -> None:
             mode = "w" if number else "r"
             stream = open(number, mode, closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+def _stand_where_we_may() -> None:
+    """Children begin where we are, and ``sudo -u`` may leave us where we may not be."""
+    try:
+        os.chdir(os.getcwd())
+    except OSError:
+        os.chdir("/")
 
 
 if __name__ == "__main__":

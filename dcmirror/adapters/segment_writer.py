@@ -125,5 +125,5 @@ def _make(directory: Path) -> None:
 def _give(fd: int, directory: Path) -> None:
     """Let it be the directory's owner's: who ships must read what root wrote."""
     owner = os.stat(directory)
-    with suppress(PermissionError):  # only root gives files away
+    with suppress(OSError):  # only root gives files away, and not everywhere
         os.fchown(fd, owner.st_uid, owner.st_gid)

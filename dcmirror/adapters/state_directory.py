@@ -137,7 +137,7 @@ def prepare(path: Path) -> StateDirectory:
         return StateDirectory(path, _tag(path))
     except PermissionError as exc:
         raise DirectoryError(
-            f"state directory {path}: {exc.strerror}; {_as(owner_of(path))}"
+            f"state directory {path}: {exc.strerror}; {_as(owner_of(path), path)}"
         ) from exc
     except OSError as exc:
         raise DirectoryError(
@@ -155,7 +155,7 @@ def _tag(path: Path) -> str:
         # Root can write here too, but its locks and books would keep the owner out.
         raise DirectoryError(
             f"state directory {path}: its books belong to {user_name(owner)}; "
-            f"{_as(user_name(owner))}"
+            f"{_as(user_name(owner), path)}"
         )
     tag = name.read_text(errors="replace").strip()
     if not _TAG.fullmatch(tag):
@@ -163,8 +163,12 @@ def _tag(path: Path) -> str:
     return tag
 
 
-def _as(user: str) -> str:
-    return f"run this as {user}: sudo -u {user} dcmirror ..."
+def _as(user: str, path: Path) -> str:
+    if user == "root":  # a daemon is not to become root's because of one command
+        me = user_name(os.geteuid())
+        return f"run this as root; or, if it is to be {me}'s: chown -R {me} {path}"
+    name = f"'#{user}'" if user.isdecimal() else user
+    return f"run this as {user}: sudo -u {name} dcmirror ..."
 
 
 def _write_tag(path: Path, name: Path) -> None:

@@ -11,7 +11,7 @@ from stat import S_ISDIR, S_ISREG
 from dcmirror.adapters.credentials import ProxyInfo, read_ca_directory, read_proxy
 from dcmirror.adapters.directory_probe import DirectoryState, look_at
 from dcmirror.adapters.failed_csv import FailedCsv, NotOursError
-from dcmirror.adapters.whereabouts import look_for
+from dcmirror.adapters.whereabouts import look_for, user_name
 from dcmirror.commands.check_report import Finding, duration, fail, ok, size, warn
 from dcmirror.errors import CredentialError, DcmirrorError, ExitStatus
 from dcmirror.settings import Settings
@@ -113,6 +113,15 @@ def check_state(path: Path, journal_bytes: int) -> Iterator[Finding]:
     state = look_at(path)
     if state.trouble is not None:
         yield _unusable("state directory", state, "[state] directory")
+        return
+    tag = look_for(path / "tag")
+    if tag is not None and tag.st_uid != os.geteuid():
+        yield fail(
+            "state directory",
+            ExitStatus.DIRECTORY,
+            f"{path}: its books belong to {user_name(tag.st_uid)}",
+            "run every command as one user, the daemon's",
+        )
         return
     if state.network:
         yield fail(

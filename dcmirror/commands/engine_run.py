@@ -118,7 +118,7 @@ def run_feed(
     board = StatusBoard(
         state.status_of(command), command, settings, name, room, time.time()
     )
-    hooks = RunHooks(room, feed, board, on_second, stopping=_stopping(run))
+    hooks = RunHooks(room, feed, board, on_second)
     supervisor = Supervisor(
         room.engine,
         room.fleet,
@@ -126,6 +126,7 @@ def run_feed(
         hooks,
         drain_seconds=settings.pipeline.drain_seconds,
     )
+    hooks.say_once(_stopping(run), lambda: supervisor.stopped_by is not None)
     supervisor.listen()
     write_outboxes(room.engine.settler, state, command)
     room.engine.story.started(settings)
@@ -169,17 +170,20 @@ class RunHooks:
         feed: CountedFeed,
         board: StatusBoard,
         on_second: Watcher,
-        *,
-        stopping: str = "",
     ) -> None:
         self._room = room
         self._feed = feed
         self._on_second = on_second
-        self._stopping = stopping
+        self._saying = ""
+        self._is_time: Callable[[], bool] = bool
         self._credential = CredentialWatch(
             room.proxy, room.engine, room.fleet.tell_workers
         )
         self.board = board
+
+    def say_once(self, text: str, is_time: Callable[[], bool]) -> None:
+        """What to say on standard error, and whether its time has come."""
+        self._saying, self._is_time = text, is_time
 
     def every_second(self, now: float, wall: float) -> None:
         """Look at the proxy, write the status, tell the command."""
@@ -188,10 +192,10 @@ class RunHooks:
             now, wall, **self._feed.status(now), **self._credential.status(wall)
         )
         self._on_second(self._room)
-        if self._stopping and self._room.engine.is_stopping:
+        if self._saying and self._is_time():
             with suppress(OSError):
-                print(f"dcmirror: {self._stopping}", file=sys.stderr)
-            self._stopping = ""
+                print(f"dcmirror: {self._saying}", file=sys.stderr)
+            self._saying = ""
 
     def reload(self) -> None:
         """HUP: such a run is over soon; it goes on as it began."""

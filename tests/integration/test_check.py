@@ -458,6 +458,17 @@ def test_a_state_directory_without_place_ends_with_13(site: Site) -> None:
     assert site.bad_lines()[0].startswith("FAIL  state directory: ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_books_of_another_user_end_with_13(site: Site) -> None:
+    state = Path(site.values["state"]["directory"])
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "tag").write_text("01234567\n")
+    os.chown(state / "tag", 65534, 65534)
+
+    assert site.check() == ExitStatus.DIRECTORY
+    assert "its books belong to nobody" in only(site)
+
+
 def test_a_state_directory_on_a_network_is_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

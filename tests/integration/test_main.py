@@ -131,6 +131,24 @@ def test_a_replay_from_or_to_a_closed_pipe_has_nothing_to_do(
     assert (status, "unexpected" in said) == (0, False)
 
 
+STANDS_NOWHERE = """
+import os, sys
+import dcmirror.cli
+from dcmirror.__main__ import main
+
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+os.rmdir(sys.argv[1])
+dcmirror.cli.main = lambda: os.getcwd() == "/" or sys.exit(1)
+main()
+"""
+
+
+def test_who_stands_where_he_may_not_be_stands_at_the_root(tmp_path: Path) -> None:
+    """As after ``sudo -u`` in root's home; children could not begin there."""
+    assert python(STANDS_NOWHERE, tmp_path / "gone") == (0, "")
+
+
 INTERRUPTED = """
 import os, signal, sys
 
