@@ -31,7 +31,6 @@ class Dispatcher:
         self._waiting: list[tuple[float, int, str]] = []
         self._order = 0
         self.short_of = 0.0
-        self.needs = 0
         self.short_for: str | None = None
         self._counts = dict.fromkeys(State, 0)
 
@@ -58,6 +57,12 @@ class Dispatcher:
     def out(self) -> list[Entry]:
         """The jobs that workers have."""
         return [e for seat in self._seats.values() for e in seat.tasks.values()]
+
+    @property
+    def needs(self) -> int:
+        """Bytes of the job that found no room, as long as it is still there."""
+        entry = self.entries.get(self.short_for or "")
+        return entry.job.size or 0 if entry else 0
 
     def next_due(self) -> float | None:
         """When the next waiting job is due."""
@@ -115,8 +120,6 @@ class Dispatcher:
         entry = self.entries.pop(task, None)
         if entry is None:
             return None
-        if task == self.short_for:
-            self.short_of, self.needs, self.short_for = 0.0, 0, None
         self._leave_seat(entry)
         self._counts[entry.state] -= 1
         self._ready.pop(task, None)
@@ -174,7 +177,6 @@ class Dispatcher:
     def ready_again(self, entry: Entry, *, first: bool = False) -> None:
         """Back to the queue; ``first`` puts it before everything else."""
         self._move(entry, State.READY)
-        entry.probes = None
         self._queue_head(entry.job.relative)
         if first and entry.job.task in self._ready:
             self._ready.move_to_end(entry.job.task, last=False)
@@ -182,19 +184,17 @@ class Dispatcher:
     def wait_until(self, entry: Entry, due: float, now: float) -> None:
         """Not before ``due``."""
         self._move(entry, State.WAITING)
-        entry.probes = None
         entry.due, entry.waiting_since = due, now
         heapq.heappush(self._waiting, (due, entry.order, entry.job.task))
 
     def hold(self, entry: Entry, key: HoldKey) -> None:
         """Not before the hold ``key`` ends (a pool's; the others stop everybody)."""
         self._move(entry, State.HELD)
-        entry.probes, entry.held_by = None, key
+        entry.held_by = key
 
     def suspend(self, entry: Entry) -> None:
         """Failed, but perhaps because the source is ill: not settled yet."""
         self._move(entry, State.PROVISIONAL)
-        entry.probes = None
         self._queue_head(entry.job.relative)
 
     def due(self, now: float) -> list[Entry]:
@@ -256,13 +256,12 @@ class Dispatcher:
         so much, and ``short_of`` the rest.
         """
         chosen: list[tuple[Entry, int]] = []
-        self.short_of, self.needs, self.short_for = 0.0, 0, None
+        self.short_of, self.short_for = 0.0, None
         while (pair := self._next_pair()) is not None:
             entry, seat = pair
             size = entry.job.size or 0
             if size > space:
-                self.short_of, self.needs = size - space, size
-                self.short_for = entry.job.task
+                self.short_of, self.short_for = size - space, entry.job.task
                 break
             space -= size
             self._give(entry, seat, now)

@@ -38,7 +38,6 @@ class Entry:
     ladder_step: int = 0
     host: str | None = None
     held_by: HoldKey | None = None
-    probes: HoldKey | None = None
     is_suspect: bool = False
     deaths_alone: int = 0
     past_source_hold: bool = False

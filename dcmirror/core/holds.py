@@ -145,6 +145,11 @@ class HoldBook:
             self._timeouts.pop(key.host, None)
         return self._holds.pop(key, None)
 
+    def probed_by(self, task: str) -> Hold | None:
+        """The hold that this job probes now."""
+        holds = self._holds.values()
+        return next((hold for hold in holds if hold.probing == task), None)
+
     def probe_failed(self, key: HoldKey, now: float) -> None:
         """The cause is still there: the next probe comes later, up to the cap."""
         hold = self._holds.get(key)

@@ -106,7 +106,7 @@ class HoldDesk:
         for entry in self._candidates(hold):
             worker = self._dispatcher.hand_out_one(entry.job.task, now)
             if worker is not None:
-                entry.probes, hold.probing = hold.key, entry.job.task
+                hold.probing = entry.job.task
                 return entry, worker
         return None
 
@@ -123,10 +123,9 @@ class HoldDesk:
 
     def inconclusive(self, entry: Entry, now: float) -> None:
         """The job, if it probed, came back without an answer, or its worker died."""
-        entry.probes = None
-        for hold in self.holds.all():
-            if hold.probing == entry.job.task:
-                hold.probing, hold.probe_at = None, now + _SOON
+        hold = self.holds.probed_by(entry.job.task)
+        if hold is not None:
+            hold.probing, hold.probe_at = None, now + _SOON
 
     # -- what an attempt's end says -----------------------------------------------
 
@@ -141,8 +140,9 @@ class HoldDesk:
             for host in (result.door_host, result.pool_host):
                 if host:
                     self.holds.answered(host)
-        if entry.probes is not None:
-            self._judge_probe(entry, entry.probes, result, key, now)
+        probed = self.holds.probed_by(result.task)
+        if probed is not None:
+            self._judge_probe(entry, probed.key, result, key, now)
 
     def _timed_out(self, failure: Failure, now: float) -> HoldKey | None:
         host = failure.host
@@ -167,12 +167,10 @@ class HoldDesk:
             result.failure is None and not result.requests
         )
         if key == probed or _fails_source(probed, result):
-            entry.probes = None
             self.holds.probe_failed(probed, now)
         elif is_silent or _ends_before(probed, key, result):
             self.inconclusive(entry, now)
         else:
-            entry.probes = None
             self.end(probed, now)
 
 

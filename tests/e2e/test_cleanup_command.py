@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from deployment import Deployment, Running
 from copies import RAW, copy_here
 from dcmirror.core.paths import is_isolated_name
 from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 from helpers import wait_until
 
 if TYPE_CHECKING:
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
 
 NOBODY = "127.0.0.1:9"  # cleanup asks no broker
 KILLS = 20
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
 
 
 @pytest.fixture

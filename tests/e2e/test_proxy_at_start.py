@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,6 @@ from dcmirror.testing.fake_dcache import FakeDCache
 from dcmirror.testing.pki import Pki
 
 NOBODY = "127.0.0.1:9"
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
 
 
 @pytest.fixture

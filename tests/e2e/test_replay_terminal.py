@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import signal
-import subprocess
-from contextlib import suppress
-
 from deployment import Deployment
 from rows import RAW, row, write_rows
 
 from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import wait_until
+from terminal import Terminal
+
+CURSOR_GONE, CURSOR_BACK = b"\x1b[?25l", b"\x1b[?25h"
 
 
 def test_a_second_interrupt_leaves_the_terminal_as_it_was(
@@ -22,32 +19,14 @@ def test_a_second_interrupt_leaves_the_terminal_as_it_was(
     source.faults.add("stall", f"{RAW}/*", seconds=60.0)
     source.upload(f"{RAW}/f", size=1000, seed=1)
     write_rows(deployment, row("f"))
-    master, slave = pty.openpty()
-    os.set_blocking(master, False)
-    process = subprocess.Popen(
-        deployment.command("replay"),
-        env={**deployment.environ(), "TERM": "xterm"},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    seen = bytearray()
+    command, environ = deployment.command("replay"), deployment.environ()
+    with Terminal(command, environ, 24, 80) as terminal:
+        wait_until(lambda: CURSOR_GONE in terminal.read(), 60)
+        wait_until(lambda: source.requests.of("GET"), 60)
+        terminal.press(b"\x03")
+        told = b"stopping, at most 20 s; again: now"
+        wait_until(lambda: told in terminal.read(), 30)
+        terminal.press(b"\x03")
 
-    def shows(text: bytes) -> bool:
-        with suppress(OSError):  # nothing new, or nobody there any more
-            seen.extend(os.read(master, 65536))
-        return text in seen
-
-    try:
-        wait_until(lambda: shows(b"\x1b[?25l") and source.requests.of("GET"), 60)
-        process.send_signal(signal.SIGINT)
-        wait_until(lambda: shows(b"stopping, at most 20 s; again: now"), 30)
-        del seen[:]
-        process.send_signal(signal.SIGINT)
-        wait_until(lambda: shows(b"\x1b[?25h"), 30)
-
-        assert process.wait(30) == 143
-    finally:
-        process.kill()
-        os.close(master)
+        assert terminal.ends(30) == 143
+        assert terminal.read().rindex(CURSOR_BACK) > terminal.read().rindex(told)

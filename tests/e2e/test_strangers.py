@@ -42,6 +42,17 @@ def config() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+def run(*args: object) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, to its end."""
+    return subprocess.run(
+        [sys.executable, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -55,13 +66,7 @@ def config() -> Iterator[Path]:
 def test_who_may_not_enter_the_state_directory_is_told_whom_to_ask(
     config: Path, command: str
 ) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", AS_ANOTHER_USER, *command.split(), "-c", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ran = run("-c", AS_ANOTHER_USER, *command.split(), "-c", config)
 
     assert (13, "") == (ran.returncode, ran.stdout)
     assert "Permission denied" in ran.stderr
@@ -74,13 +79,7 @@ def test_root_is_kept_from_writing_into_the_books_of_another_user(config: Path) 
     tag.write_text("01234567\n")
     os.chown(tag, 65534, 65534)
     before = sorted(tag.parent.iterdir())
-    ran = subprocess.run(
-        [sys.executable, "-m", "dcmirror", "replay", "-c", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ran = run("-m", "dcmirror", "replay", "-c", config)
 
     assert (13, "") == (ran.returncode, ran.stdout)
     assert "its books belong to nobody; run this as nobody: sudo -u" in ran.stderr

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from deployment import Deployment
 
 from dcmirror.testing.fake_dcache import FakeDCache
-from dcmirror.testing.pki import Pki
 
 NOBODY = "127.0.0.1:9"  # reconcile asks no broker
-
-
-@pytest.fixture
-def source(pki: Pki) -> Iterator[FakeDCache]:
-    """A fake dCache that tells nobody."""
-    with FakeDCache(pki) as running:
-        yield running
 
 
 @pytest.fixture
