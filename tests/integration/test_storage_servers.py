@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from helpers import wait_until
+from servers.xrootd import keep_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,16 @@ def test_xrootd_knows_the_user_by_the_proxy(xrootd: XRootD, pki: Pki) -> None:
     assert 200 == answer.status
     assert f"adler32={zlib.adler32(b'bytes'):08x}" == answer.getheader("Digest")
     assert "login as tester" in xrootd.log
+
+
+def test_xrootd_believes_the_digest_that_is_kept(xrootd: XRootD, pki: Pki) -> None:
+    """And makes none of its own, which would hide a record it cannot read."""
+    target = xrootd.upload("/own/kept", b"bytes")
+    keep_digest(target, 0x1234ABCD)
+
+    answer = get(f"{xrootd.url}/own/kept", pki, pki.proxy)
+
+    assert "adler32=1234abcd" == answer.getheader("Digest")
 
 
 @pytest.mark.parametrize("who", ["nobody", "a stranger"])
