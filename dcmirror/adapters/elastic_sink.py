@@ -59,6 +59,9 @@ _PLAIN_QUERY = {"filter_path": ANSWER_FILTER}
 # make a data stream of that name.
 _QUERY = {**_PLAIN_QUERY, "require_data_stream": "true"}
 
+# None: an answer that makes no sense.
+_Answer = Verdict | ElasticError | None
+
 
 class ElasticSink:
     """Two requests at a time at most; what was not taken goes back to the caller."""
@@ -100,11 +103,14 @@ class ElasticSink:
         lines, late = self._blame.last(lines)
         parts = self._parts(lines)
         bodies = [self._body(part) for part in parts]
-        answers = iter(self._answers([body for body in bodies if body is not None]))
+        sent = [part for part, body in zip(parts, bodies, strict=True) if body]
+        raw = self._answers([body for body in bodies if body])
+        answers = [_judged(*pair) for pair in zip(sent, raw, strict=True)]
+        took = [answer.taken for answer in answers if isinstance(answer, Verdict)]
+        self._blame.begin(sum(took))
+        coming = iter(answers)
         receipts = [
-            self._without_strays(part)
-            if body is None
-            else self._note(part, next(answers))
+            self._note(part, next(coming)) if body else self._without_strays(part)
             for part, body in zip(parts, bodies, strict=True)
         ]
         return _together(receipts, [*lines[sum(map(len, parts)) :], *late])
@@ -182,7 +188,9 @@ class ElasticSink:
             other.join()
         return answers
 
-    def _note(self, lines: Sequence[ShippedLine], answer: object) -> Receipt:
+    def _note(self, lines: Sequence[ShippedLine], answer: _Answer) -> Receipt:
+        if isinstance(answer, Verdict):
+            return self._receipt(lines, answer)
         if isinstance(answer, ElasticUnreachableError):
             return self._later(lines, str(answer))
         if isinstance(answer, ElasticRefusedError):
@@ -190,10 +198,7 @@ class ElasticSink:
         if isinstance(answer, ElasticError):
             trouble = str(answer)
             return Receipt(0, lines, _HELP_PAUSE, trouble=trouble, needs_help=True)
-        verdict = judge(answer, len(lines))
-        if verdict is None:
-            return self._later(lines, f"{self._client}: an answer that makes no sense")
-        return self._receipt(lines, verdict)
+        return self._later(lines, f"{self._client}: an answer that makes no sense")
 
     def _without_strays(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Set aside what names no data stream; the others come again at once."""
@@ -219,7 +224,6 @@ class ElasticSink:
         """Take the answer apart: what is done, what comes again, what is dead."""
         self._most_lines = min(self._most_lines * 2, _MANY)
         dead, again = self._blame.sort(lines, verdict)
-        dead += verdict.of(Fate.DEAD)
         paused = verdict.of(Fate.PAUSE)
         waiting = [*paused, *verdict.of(Fate.RETRY), *again]
         trouble = self._set_aside([(lines[why.index], why) for why in dead])
@@ -301,13 +305,17 @@ class ElasticSink:
         if needs_help:
             self._check_at = float("-inf")  # to see what somebody will have done
             return _HELP_PAUSE
-        failures = max(self._failures, self._blame.most_faults, 1)
+        failures = max(self._failures, self._blame.most_refusals, 1)
         return self._jitter(0.05, ceiling(failures, _FIRST_PAUSE, _LONGEST_PAUSE))
 
     def _remark(self, verdict: Verdict) -> str | None:
         if verdict.diverted:
             return f"the failure store took {verdict.diverted} documents"
         return self._warning
+
+
+def _judged(lines: Sequence[ShippedLine], answer: object) -> _Answer:
+    return answer if isinstance(answer, ElasticError) else judge(answer, len(lines))
 
 
 def _together(receipts: Sequence[Receipt], tail: Sequence[ShippedLine]) -> Receipt:

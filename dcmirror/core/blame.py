@@ -19,40 +19,51 @@ _MOST_FAULTS = 12
 
 
 class Blame:
-    """Remembers which lines were refused, and what was taken meanwhile."""
+    """Remembers which lines were refused, and what was taken meanwhile.
+
+    ``begin`` is told what the answers to one round took; then each of them is sorted.
+    """
 
     def __init__(self) -> None:
-        self._faults: dict[Key, int] = {}
+        self._before: dict[Key, int] = {}
+        self._refused: dict[Key, int] = {}
         self._has_taken = False
         self._taken = 0
         self._alone: dict[Key, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Blame faults={len(self._faults)} alone={len(self._alone)}>"
+        return f"<Blame refused={len(self._refused)} alone={len(self._alone)}>"
 
     @property
-    def most_faults(self) -> int:
+    def most_refusals(self) -> int:
         """How often the line was refused that was refused most often; or 0."""
-        return max(self._faults.values(), default=0)
+        return max(self._refused.values(), default=0)
+
+    def begin(self, taken: int) -> None:
+        """Requests that went out together were answered, and took so many lines."""
+        self._taken += taken
+        self._before, self._refused = self._refused, {}
+        self._has_taken = taken > 0 or (self._has_taken and bool(self._before))
 
     def sort(
         self, lines: Sequence[_Line], verdict: Verdict
     ) -> tuple[list[Refusal], list[Refusal]]:
-        """An answer's server errors: those that stick to a line, those to try again."""
-        self._taken += verdict.taken
-        self._has_taken = self._has_taken or verdict.taken > 0
+        """What an answer refused: that which is a line's own, and what to try again.
+
+        A document that is refused as such is given up at once, one that a server's
+        error sticks to after many times, and neither while nothing else is taken: a
+        pipeline that is missing refuses every document.
+        """
         dead, again = [], []
-        before, self._faults = self._faults, {}
-        for why in verdict.of(Fate.FAULT):
-            key = lines[why.index][:2]
-            count = before.get(key, 0) + 1
-            if count >= _MOST_FAULTS and self._has_taken:
-                dead.append(why)
-            else:
-                self._faults[key] = count
-                again.append(why)
-        if not again:
-            self._has_taken = False
+        for fate, most in ((Fate.DEAD, 1), (Fate.FAULT, _MOST_FAULTS)):
+            for why in verdict.of(fate):
+                key = lines[why.index][:2]
+                count = self._before.get(key, 0) + 1
+                if count >= most and self._has_taken:
+                    dead.append(why)
+                else:
+                    self._refused[key] = count
+                    again.append(why)
         return dead, again
 
     def is_to_blame(self, line: _Line) -> bool:

@@ -227,6 +227,58 @@ def test_a_servers_error_for_every_line_ends_none(bench, stub):
     assert (2, 0, 0) == total(ship(bench.sink, rest))
 
 
+def test_a_refusal_of_every_document_ends_none(bench, stub):
+    """As when somebody removed an ingest pipeline that the stream names."""
+    ship(bench.sink, bench.lines(0))
+    stub.rule = lambda _: (400, "illegal_argument_exception")
+    rest = bench.lines(1, 2)
+    for _ in range(40):
+        receipt = bench.sink.ship(rest)
+        rest = receipt.rest
+
+    assert bench.lines(1, 2) == list(rest)
+    assert "illegal_argument_exception" in receipt.trouble
+    assert max(bench.pauses) == EVERY_PAUSE
+    assert not bench.letters.path.exists()
+    stub.rule = lambda _: None
+    assert (2, 0, 0) == total(ship(bench.sink, rest))
+    assert [0, 1, 2] == bench.arrived()
+
+
+def test_a_document_that_is_refused_alone_is_given_up_once_another_is_taken(
+    bench, stub
+):
+    stub.rule = lambda body: (400, "bad") if b"number 1" in body else None
+    receipt = bench.sink.ship(bench.lines(1))
+    assert bench.lines(1) == list(receipt.rest)
+    assert receipt.is_stuck
+
+    receipt = bench.sink.ship([*receipt.rest, *bench.lines(2)])
+    assert (2, 1, []) == (receipt.taken, receipt.dead, list(receipt.rest))
+
+
+def test_what_the_other_request_took_counts_too(bench, stub):
+    """One of two has only lines that are refused."""
+    stub.rule = lambda body: (400, "bad") if b"number 1" in body else None
+    numbers = [*range(1000, 1300), *range(2000, 2300)]
+    receipts = ship(bench.sink, bench.lines(*numbers))
+
+    assert [600, 300] == [receipts[0].taken, receipts[0].dead]
+
+
+def test_a_servers_error_that_sticks_to_one_request_of_two_ends_its_lines(bench, stub):
+    stub.rule = lambda body: (500, "boom") if b"number 1" in body else None
+    numbers = [*range(1000, 1300), *range(2000, 2300)]
+    rest, dead, fresh = bench.lines(*numbers), 0, 5000
+    for _ in range(20):
+        receipt = bench.sink.ship(rest)
+        dead += receipt.dead
+        rest = [*receipt.rest, *bench.lines(*range(fresh, fresh + 300))]
+        fresh += 300
+
+    assert 300 == dead
+
+
 def test_dead_letters_that_cannot_be_written_stop_nothing(bench, stub):
     bench.letters.path.mkdir()
     stub.rule = lambda body: (400, "bad") if b"number 2" in body else None
@@ -239,9 +291,9 @@ def test_dead_letters_that_cannot_be_written_stop_nothing(bench, stub):
 def test_dead_letters_are_bounded_and_the_newest_kept(bench, stub):
     bench.letters = DeadLetters(bench.letters.path, max_bytes=2000)
     bench.sink = ElasticSink(bench.place.settings, bench.letters)
-    stub.rule = lambda _: (400, "bad")
+    stub.rule = lambda body: None if b"number 99" in body else (400, "bad")
     for number in range(50):
-        ship(bench.sink, bench.lines(number))
+        ship(bench.sink, bench.lines(number, 99))
 
     files = sorted(bench.letters.path.parent.glob("dead-letters*"))
     assert ["dead-letters.ndjson", "dead-letters.old.ndjson"] == [f.name for f in files]

@@ -129,6 +129,22 @@ class TestPlain:
         elasticsearch.request("PUT", f"{stream}/_settings", full)
         assert (1, 0, 0) == total(ship(sink, receipt.rest))
 
+    def test_a_pipeline_that_is_missing_ends_no_line(self, place, sink, elasticsearch):
+        """The server blames each document with a 400 of its own."""
+        ship(sink, [place.line(1)])
+        stream = f"logs-dcmirror.transfer-{place.namespace}"
+        pipeline = {"index.default_pipeline": "gone"}
+        elasticsearch.request("PUT", f"{stream}/_settings", pipeline)
+        receipt = sink.ship([place.line(2), place.line(3)])
+
+        assert (0, 2, 0) == (receipt.taken, len(receipt.rest), receipt.dead)
+        assert "HTTP 400" in receipt.trouble
+        assert "pipeline" in receipt.trouble
+        pipeline["index.default_pipeline"] = None
+        elasticsearch.request("PUT", f"{stream}/_settings", pipeline)
+        assert (2, 0, 0) == total(ship(sink, receipt.rest))
+        assert [1, 2, 3] == place.numbers()
+
     def test_no_index_is_made_where_no_stream_can_be(self, place, sink, elasticsearch):
         """It would have our stream's name, and `elastic setup` could not help."""
         stream = {"type": "logs", "dataset": "zz", "namespace": place.namespace}
