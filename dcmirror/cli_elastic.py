@@ -13,6 +13,7 @@ import click
 
 from dcmirror import config
 from dcmirror.cli_help import epilog
+from dcmirror.cli_options import common
 from dcmirror.config_checks import expectation, http_url
 from dcmirror.errors import ExitStatus
 from dcmirror.settings import Elasticsearch
@@ -184,6 +185,38 @@ def setup(
         echo=click.echo,
     )
     return command.setup(options)
+
+
+@elastic.command("resend", epilog=epilog("elastic resend"))
+@click.option("--dry-run", is_flag=True, help="Only say what was refused, and why.")
+@common
+def resend(
+    dry_run: bool,
+    config_path: Path | None,
+    instance: str | None,
+    verbose: int,
+    quiet: int,
+) -> ExitStatus:
+    """Send again what Elasticsearch refused for good.
+
+    A document that the server refuses, while it takes others, is set aside in
+    dead-letters.ndjson, so that it keeps back nothing. When the reason is gone, say a
+    mapping that did not fit, this sends each of them under the id it had, so that none
+    is there twice. What is refused again is set aside again.
+
+    Needs no other credential than shipping does, and may run beside it.
+    """
+    from dcmirror.commands import elastic_resend as command
+
+    path = config.locate(config_path, os.environ)
+    options = command.ResendOptions(
+        settings=config.load(path, os.environ),
+        instance=instance,
+        dry_run=dry_run,
+        verbosity=verbose - quiet,
+        echo=click.echo,
+    )
+    return command.resend(options)
 
 
 def _settings(config_path: Path | None, urls: tuple[str, ...]) -> Elasticsearch:

@@ -96,6 +96,13 @@ STATUSES: dict[str, tuple[ExitStatus, ...]] = {
         _S.DOOR,
     ),
     "elastic setup": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.ELASTIC),
+    "elastic resend": (
+        *_ALWAYS,
+        _S.BAD_CONFIGURATION,
+        _S.LOCKED,
+        _S.DIRECTORY,
+        _S.ELASTIC,
+    ),
     "report": (*_ALWAYS, _S.BAD_CONFIGURATION, _S.DIRECTORY),
     "cleanup": (
         *_ALWAYS,
@@ -161,6 +168,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dcmirror elastic setup --user elastic --no-kibana "
         "--make-api-key /etc/dcmirror/elastic_api_key",
         "dcmirror elastic setup --api-key-file admin.key --keep-days 730",
+    ),
+    "elastic resend": (
+        "dcmirror elastic resend --dry-run",
+        "dcmirror elastic resend",
     ),
     "reconcile": (
         "dcmirror reconcile --dry-run",
