@@ -121,7 +121,7 @@ def a_transfer(path: str = "/pnfs/example.org/data/a.dat", **over: Any) -> Any:
         "phase": "data",
         "bytes": 9 * 10**8,
         "phase_for": 10.0,
-        "rate_bps": 90 * 10**6,
+        "bytes_per_second": 90 * 10**6,
         **over,
     }
 

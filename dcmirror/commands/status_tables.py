@@ -83,7 +83,7 @@ def _transfers(status: dict[str, Any], verbosity: int) -> Table | None:
 
 def _transfer(each: dict[str, Any]) -> list[RenderableType]:
     done, size = each.get("bytes", 0), each.get("size")
-    speed = each.get("rate_bps")
+    speed = each.get("bytes_per_second")
     return [
         Text(short_span(each["for"])),
         Text(shown(each["phase"]).replace("_", " ")),

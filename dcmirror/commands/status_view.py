@@ -140,7 +140,7 @@ def _work(status: dict[str, Any]) -> str:
     jobs, workers = status.get("jobs", {}), status.get("workers", [])
     streams = sum(worker.get("streams", 0) for worker in workers)
     busy = sum(worker.get("busy", 0) for worker in workers)
-    speed = sum(each.get("rate_bps", 0) for each in status.get("transfers", ()))
+    speed = sum(each.get("bytes_per_second", 0) for each in status.get("transfers", ()))
     text = f"{busy} of {plural(streams, 'stream')} busy"
     if speed:
         text += f" at {speed_text(speed)}"

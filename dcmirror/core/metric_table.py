@@ -116,7 +116,7 @@ _WORK = (
     _gauge(
         "receiving_bytes_per_second",
         "What the running transfers receive now.",
-        read.total("transfers", "rate_bps"),
+        read.total("transfers", "bytes_per_second"),
     ),
     _gauge("queue_age_seconds", "Age of the oldest ready job.", read.queue_age),
     _gauge(

@@ -65,7 +65,7 @@ def _transfer(
         "phase": progress.phase if progress else "queued",
         "bytes": progress.bytes_received if progress else 0,
         "phase_for": round(wall - progress.phase_since, 1) if progress else None,
-        "rate_bps": round(rates.get(job.task, 0.0)),
+        "bytes_per_second": round(rates.get(job.task, 0.0)),
     }
 
 

@@ -82,7 +82,7 @@ def test_a_slow_transfer_is_seen_with_progress_speed_and_phase(
 
     def running() -> Any:
         found = mirror.status().get("transfers", [])
-        return [each for each in found if each["rate_bps"] > 0]
+        return [each for each in found if each["bytes_per_second"] > 0]
 
     wait_until(running, 30)
     (first,) = told(mirror)["status"]["transfers"]

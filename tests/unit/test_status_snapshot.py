@@ -153,8 +153,8 @@ def test_a_transfer_has_speed_phase_and_age(board: Board) -> None:
     history.engine.progress["a"] = progress("a", "data", 50, since=WALL + 1.5)
     (told,) = board.show()["transfers"]
 
-    assert {"path": "/d/a", "bytes": 50, "rate_bps": 20, "phase": "data"} == {
-        key: told[key] for key in ("path", "bytes", "rate_bps", "phase")
+    assert {"path": "/d/a", "bytes": 50, "bytes_per_second": 20, "phase": "data"} == {
+        key: told[key] for key in ("path", "bytes", "bytes_per_second", "phase")
     }
     assert (2.0, 0.5) == (told["for"], told["phase_for"])
 
