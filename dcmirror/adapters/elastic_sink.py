@@ -98,6 +98,10 @@ class ElasticSink:
     def resume(self, memory: Mapping[str, Any]) -> None:
         """The server knows which lines it has."""
 
+    def is_elsewhere(self) -> bool:
+        """It is asked about each line, wherever it is."""
+        return False
+
     def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Send as many as two requests take."""
         lines, late = self._blame.last(lines)

@@ -63,6 +63,13 @@ class Sink(Protocol):
     def resume(self, memory: Mapping[str, Any]) -> None:
         """Begin where the last checkpoint was."""
 
+    def is_elsewhere(self) -> bool:
+        """Whether lines go to another place now than the last checkpoint knows.
+
+        Then it must be settled before they do: a kill would leave there what nobody
+        could tell from what was there before.
+        """
+
     def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Take these lines, or some of them."""
 
@@ -83,6 +90,10 @@ class NoSink:
 
     def resume(self, memory: Mapping[str, Any]) -> None:
         """Nothing to resume."""
+
+    def is_elsewhere(self) -> bool:
+        """Nowhere is one place."""
+        return False
 
     def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Nowhere to ship to."""
@@ -108,6 +119,7 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
+        self._is_elsewhere = True
         self._memory: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -116,6 +128,11 @@ class FileSink:
     def resume(self, memory: Mapping[str, Any]) -> None:
         """What stands in the file behind the remembered size is cut off when opened."""
         self._memory = memory
+
+    def is_elsewhere(self) -> bool:
+        """At first, and once somebody has renamed or removed the file."""
+        self._follow()
+        return self._is_elsewhere
 
     def ship(self, lines: Sequence[ShippedLine]) -> Receipt:
         """Append, wholly or not at all."""
@@ -138,6 +155,7 @@ class FileSink:
         if self._fd < 0:
             return dict(self._memory)
         os.fsync(self._fd)
+        self._is_elsewhere = False
         status = os.fstat(self._fd)
         self._memory = {
             "device": status.st_dev,
@@ -177,8 +195,10 @@ class FileSink:
             status = os.fstat(fd)
             seen = (self._memory.get("device"), self._memory.get("inode"))
             size = self._memory.get("size", 0)
-            if seen == (status.st_dev, status.st_ino) and status.st_size > size:
+            is_known = seen == (status.st_dev, status.st_ino) and status.st_size >= size
+            if is_known and status.st_size > size:
                 os.ftruncate(fd, size)
+            self._is_elsewhere = not is_known
         except BlockingIOError:
             os.close(fd)
             raise OSError(f"{self._path} is written by another process") from None

@@ -170,6 +170,9 @@ class Route:
             # What the last answer remarked still holds.
             self._be("idle", self._with_unread(self._remark))
             return _POLL_SECONDS
+        if self._sink.is_elsewhere():
+            self._is_saved = False
+            self._save()
         receipt = self._sink.ship(self._waiting)
         self._note(receipt)
         if time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS:

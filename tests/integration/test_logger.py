@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from dcmirror.adapters import checkpoints, locks, segments, shipping_report
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.journal_reader import JournalReader
 from dcmirror.adapters.sinks import FileSink, ShippedLine
 from dcmirror.processes.logger import LoggerBoot, logger_main
+from dcmirror.processes.route import CheckpointBook, Route, Stop
 from dcmirror.settings import DCache, Kafka, Local, Settings
 from helpers import wait_until
 
@@ -370,6 +373,83 @@ def test_an_export_that_cannot_be_written_is_tried_again(bench):
 
     assert bench.stop(logger) == 0
     assert bench.exported() == list(range(5))
+    journal.close()
+
+
+class KilledError(BaseException):
+    """What a kill looks like from within."""
+
+
+class KilledSink(FileSink):
+    """Dies when the lines are written, before anybody could have noted that."""
+
+    def ship(self, lines):
+        super().ship(lines)
+        self.close()
+        raise KilledError
+
+
+def route(bench, kind, stop):
+    book = CheckpointBook(bench.checkpoint, ("file",))
+    reader = JournalReader(bench.journal_directory)
+    return Route("logger", reader, kind(bench.export), book, stop)
+
+
+def shipped_then_killed(bench):
+    with pytest.raises(KilledError):
+        route(bench, KilledSink, Stop()).run()
+
+
+def ship_the_rest(bench):
+    stop = Stop()
+    last = route(bench, FileSink, stop)
+    thread = threading.Thread(target=last.run, daemon=True)
+    thread.start()
+    wait_until(lambda: last.state.name == "idle", 20)
+    stop.ask(5.0)
+    thread.join(10)
+
+
+def nothing(export):
+    """As it is at the very first start."""
+
+
+def somebody_wrote(export):
+    export.write_bytes(b'{"n": -1}\n')
+
+
+def rotated(export):
+    export.write_bytes(b'{"n": -2}\n')
+    export.rename(export.with_suffix(".old"))
+
+
+@pytest.mark.parametrize("before", [nothing, somebody_wrote, rotated])
+def test_a_kill_before_the_first_checkpoint_doubles_no_line(bench, before):
+    journal = bench.journal()
+    before(bench.export)
+    there = bench.exported()
+    write(journal, range(10))
+    for _ in range(3):
+        shipped_then_killed(bench)
+    ship_the_rest(bench)
+
+    assert bench.exported() == [*there, *range(10)]
+    journal.close()
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_a_kill_after_the_export_was_taken_away_doubles_no_line(bench, removes):
+    """Removed, a new file mostly gets the number of the old one."""
+    journal = bench.journal()
+    write(journal, range(10))
+    ship_the_rest(bench)
+    bench.export.unlink() if removes else rotated(bench.export)
+    write(journal, range(10, 13))
+    shipped_then_killed(bench)
+    shipped_then_killed(bench)
+    ship_the_rest(bench)
+
+    assert bench.exported() == [10, 11, 12]
     journal.close()
 
 
