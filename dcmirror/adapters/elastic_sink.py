@@ -111,7 +111,8 @@ class ElasticSink:
         raw = self._answers([body for body in bodies if body])
         answers = [_judged(*pair) for pair in zip(sent, raw, strict=True)]
         took = [answer.taken for answer in answers if isinstance(answer, Verdict)]
-        self._blame.begin(sum(took))
+        if took:
+            self._blame.begin(sum(took))
         coming = iter(answers)
         receipts = [
             self._note(part, next(coming)) if body else self._without_strays(part)

@@ -214,6 +214,19 @@ def test_a_servers_error_that_sticks_to_one_line_ends_it(bench, stub):
     assert 500 == json.loads(bench.letters.path.read_text())["status"]
 
 
+def test_an_outage_between_does_not_begin_the_count_anew(bench, stub):
+    stub.rule = lambda body: (500, "boom") if b"number 2" in body else None
+    rest, dead = bench.lines(1, 2, 3), 0
+    for _ in range(12):
+        receipt = bench.sink.ship(rest)
+        rest, dead = receipt.rest, dead + receipt.dead
+        if rest:
+            stub.faults.append(error(503, "unavailable"))
+            rest = bench.sink.ship(rest).rest
+
+    assert 1 == dead
+
+
 def test_a_servers_error_for_every_line_ends_none(bench, stub):
     stub.rule = lambda _: (500, "boom")
     rest = bench.lines(1, 2)
