@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from servers import maven
 from servers.ladder import Unavailable, cache_directory, locked
 
 VERSION = "8.19.21"
@@ -39,21 +40,10 @@ def install() -> Path:
 
 
 def _download(home: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Unavailable("Apache Maven is not installed")
     with tempfile.TemporaryDirectory(dir=cache_directory()) as name:
         work = Path(name)
-        command = [maven, "-B", "-q", COPY, f"-Dartifact={ARTIFACT}"]
-        done = subprocess.run(
-            [*command, f"-DoutputDirectory={work}"],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            raise Unavailable(f"Maven could not fetch it: {done.stdout[-300:]}")
+        wanted = (f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={work}")
+        maven.fetch(COPY, *wanted, cwd=work)
         with zipfile.ZipFile(work / f"elasticsearch-{VERSION}.zip") as archive:
             archive.extractall(work)
         _set_modes(work / home.name)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from helpers import free_ports
+from servers import maven
 from servers.ladder import Unavailable, cache_directory, locked
 from servers.programs import Program
 
@@ -408,29 +409,15 @@ def install_jars() -> Path:
 
 
 def _download(target: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Unavailable("Apache Maven is not installed")
     fresh = target.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    done = subprocess.run(
-        _copy_dependencies(maven, fresh),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=_maven_environment(),
+    maven.fetch(
+        *("-f", str(Path(__file__).with_name("kafka-pom.xml"))),
+        "dependency:copy-dependencies",
+        *("-DincludeScope=runtime", f"-DoutputDirectory={fresh}"),
+        environ=_maven_environment(),
     )
-    if done.returncode:
-        raise Unavailable(f"Maven could not fetch the jars: {done.stdout[-300:]}")
     fresh.rename(target)
-
-
-def _copy_dependencies(maven: str, target: Path) -> Sequence[str]:
-    pom = Path(__file__).with_name("kafka-pom.xml")
-    return [
-        *(maven, "-B", "-q", "-f", str(pom), "dependency:copy-dependencies"),
-        *("-DincludeScope=runtime", f"-DoutputDirectory={target}"),
-    ]
 
 
 def _maven_environment() -> dict[str, str]:
