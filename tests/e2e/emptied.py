@@ -16,9 +16,7 @@ from helpers import wait_until
 
 # Among what the fake counts: "door MOVE 201" is requests, "door bytes" is not.
 _REQUEST = re.compile(r"door [A-Z]+ \d")
-
-#: Kills come after so many steps, at random.
-STEPS = (10, 400)
+_CHANGE = re.compile(r"door (MOVE|DELETE) 2")
 
 
 class EmptiedSource:
@@ -26,7 +24,6 @@ class EmptiedSource:
 
     Args:
         places: directories; only what is below them may go.
-        steps: how much has happened at the source so far.
     """
 
     def __init__(
@@ -34,11 +31,9 @@ class EmptiedSource:
         deployment: Deployment,
         source: Source,
         places: Sequence[str],
-        steps: Callable[[], int],
     ) -> None:
         self._deployment = deployment
         self._source = source
-        self._steps = steps
         self._random = random.Random(7)
         self.before = source.files()
         self.eligible = {n for n in self.before if n.startswith(tuple(places))}
@@ -59,17 +54,21 @@ class EmptiedSource:
             ways[number % len(ways)](name)
         self.protected.update(chosen)
 
-    def empty(self, kills: int, steps: tuple[int, int] = STEPS) -> None:
-        """Cleanup, killed at random points."""
-        for _ in range(kills):
-            self._kill_one(self._random.randrange(*steps))
+    def empty(self, kills: int, steps: Callable[[], int], most: int) -> None:
+        """Cleanup, killed at random points.
 
-    def _kill_one(self, steps: int) -> None:
+        Args:
+            steps: how much has happened at the source so far.
+            most: the latest that a kill comes, in steps after the run began.
+        """
+        for _ in range(kills):
+            self._kill_one(steps, steps() + self._random.randrange(1, most))
+
+    def _kill_one(self, steps: Callable[[], int], enough: int) -> None:
         running = Running(self._deployment, "cleanup")
-        enough = self._steps() + steps
 
         def is_time() -> bool:
-            return running.process.poll() is not None or self._steps() >= enough
+            return running.process.poll() is not None or steps() >= enough
 
         wait_until(is_time, 60, what="cleanup is at work")
         running.kill()
@@ -103,5 +102,14 @@ class EmptiedSource:
 
 def requests(source: FakeSource) -> int:
     """How many the door had."""
+    return _counted(source, _REQUEST)
+
+
+def changes(source: FakeSource) -> int:
+    """How often the door renamed or deleted something."""
+    return _counted(source, _CHANGE)
+
+
+def _counted(source: FakeSource, what: re.Pattern[str]) -> int:
     counters = source.remote.counters()
-    return sum(n for what, n in counters.items() if _REQUEST.match(what))
+    return sum(n for name, n in counters.items() if what.match(name))
