@@ -65,7 +65,9 @@ make_venv() {
         echo "$0: $3 has no venv; on Debian: apt-get install python3-venv" >&2
         return 1
     }
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$2]" || {
+    # Newer pips show a warning of the build that is about editable installs at large.
+    PYTHONWARNINGS=ignore "$1/bin/python" -m pip install --quiet \
+        --disable-pip-version-check -e ".[$2]" || {
         echo "$0: the Python packages could not be installed" >&2
         return 1
     }
