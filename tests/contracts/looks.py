@@ -151,7 +151,7 @@ class LooksContract:
     ) -> None:
         source.store("name", DATA)
         assert not source.looked("name").is_directory
-        source.client.delete(source.path("name"))
+        assert source.deletes("name")
         source.store("name/below", DATA)
 
         assert source.looked("name").is_directory

@@ -69,7 +69,7 @@ class SourceUnderTest:
         unmoved: those that it cannot rename.
         delete_statuses: of a DELETE that was done.
         forbidden_statuses: of a DELETE that is not allowed.
-        hangs_up: on some of those whose DELETE or MOVE it refuses, without a word.
+        hangs_up: on some of those who ask for a DELETE or MOVE, without a word.
         overwrites: a rename replaces what has the name, though told not to.
     """
 
@@ -103,6 +103,18 @@ class SourceUnderTest:
             with contextlib.suppress(DoorError):
                 return request(*map(self.path, names)).status
         return request(*map(self.path, names)).status
+
+    def deletes(self, name: str) -> bool:
+        """Whether a DELETE is done: its status says so, or else what is left."""
+        for _ in range(3 if self.hangs_up else 0):
+            with contextlib.suppress(DoorError):
+                return self._says_deleted(name)
+            if not self.exists(name):
+                return True
+        return self._says_deleted(name)
+
+    def _says_deleted(self, name: str) -> bool:
+        return self.client.delete(self.path(name)).status in self.delete_statuses
 
     def listed(self, name: str = "") -> dict[str, Entry]:
         """What the client lists, by name; each may come only once."""

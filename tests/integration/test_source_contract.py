@@ -145,7 +145,7 @@ class TestXRootD(SourceContract):
                 make_directory=make_directory,
                 forbid=forbid,
                 delete_statuses=(200,),
-                # of its 404 to a DELETE one in ten never arrives
+                # of its 404 to a DELETE one in ten never arrives, of its 200 fewer
                 hangs_up=True,
                 # it takes what follows a "?" for options even where that was escaped,
                 # and lists names without escaping them: there "%20" is no blank, and
