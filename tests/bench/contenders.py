@@ -67,8 +67,11 @@ def run_dcmirror(
 
 def run_curl(
     source: Source, files: FileSet, parallel: int, destination: Path
-) -> tuple[Run, None]:
-    """Debian's curl: neither checksum nor sync nor rename."""
+) -> tuple[Run, float]:
+    """Debian's curl: neither checksum nor sync nor rename.
+
+    Also returns the seconds that a sync afterwards takes.
+    """
     config = destination.with_suffix(".curl")
     with config.open("w") as stream:
         for relative in files.relatives():
@@ -81,7 +84,8 @@ def run_curl(
         command += ["--parallel", "--parallel-max", str(parallel)]
     seconds, cpu, resident = timed(command)
     config.unlink()
-    return Run(files.count, files.size, seconds, cpu, resident), None
+    syncing, _, _ = timed(["sync", "--file-system", str(destination)])
+    return Run(files.count, files.size, seconds, cpu, resident), syncing
 
 
 def check(files: FileSet, destination: Path) -> None:
