@@ -37,6 +37,11 @@ class Figures:
         return (max(self.bytes, self.copied_bytes), self.failed + self.retries)
 
     @property
+    def rank(self) -> tuple[int, int, int]:
+        """The order in which those are shown: what is there counts, then the rest."""
+        return (self.bytes, self.copied_bytes, self.failed + self.retries)
+
+    @property
     def jobs(self) -> int:
         """Jobs that ended with a copy made or failed."""
         return self.copies + self.failed

@@ -170,7 +170,7 @@ class NamedGroups:
         """The heaviest, by name and figures; the rest as ``OTHERS`` if there is any."""
         self._fold(count)
         found = sorted(self._groups.items(), key=lambda each: each[0])
-        found.sort(key=lambda each: each[1].weight, reverse=True)
+        found.sort(key=lambda each: each[1].rank, reverse=True)
         return [*found, (OTHERS, self.others)] if self.others_count else found
 
     def _fold(self, count: int) -> None:

@@ -164,6 +164,16 @@ def test_the_heaviest_names_are_kept_and_the_rest_is_one_group() -> None:
     ]
 
 
+def test_names_come_in_the_order_of_what_is_there_and_not_of_what_was_copied() -> None:
+    groups = NamedGroups(10)
+    groups.at("replaced").bytes = 54
+    groups.at("replaced").copied_bytes = 200
+    groups.at("large").bytes = groups.at("large").copied_bytes = 104
+    groups.at("failed").copied_bytes = 300
+
+    assert ["large", "replaced", "failed"] == [name for name, _ in groups.top(3)]
+
+
 @pytest.mark.parametrize(
     ("relative", "depth", "expected"),
     [
