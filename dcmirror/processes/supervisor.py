@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import wait
 
 from dcmirror.core.entries import State
@@ -289,12 +290,13 @@ class Supervisor:
             self._flush(now)
 
     def _flush(self, now: float) -> bool:
+        """The story first: of a record that is no job it has the only line."""
         self._settle_at = float("inf")
         try:
+            self.engine.story.flush()
             if _BOOKS in self.engine.holds:
                 self.engine.settler.prove()
             self.engine.settler.flush()
-            self.engine.story.flush()
         except BooksError as exc:
             if _BOOKS in self.engine.holds:
                 self.engine.holds.probe_failed(_BOOKS, now)
@@ -308,7 +310,7 @@ class Supervisor:
             self._tell_started(self.fleet.spawn_missing(now))
         if now >= self._second + 1.0:
             self._second = now
-            self._flush_if_books_are_well(now)
+            self._flush_each_second(now)
             self.engine.hold_desk.alert(now)
             self.hooks.every_second(now, wall)
         if self._hup:
@@ -319,10 +321,13 @@ class Supervisor:
         if self.is_draining and now >= self._deadline:
             self.fleet.kill_all()
 
-    def _flush_if_books_are_well(self, now: float) -> None:
-        """Once a second what was not ours is settled too."""
+    def _flush_each_second(self, now: float) -> None:
+        """What was not ours is settled too; while books are held, the story goes on."""
         if _BOOKS not in self.engine.holds:
             self._flush(now)
+            return
+        with suppress(BooksError):  # it keeps what it could not tell
+            self.engine.story.flush()
 
     # -- the end ------------------------------------------------------------------
 
@@ -350,7 +355,6 @@ class Supervisor:
         self.feed.close()
         self.hooks.every_second(self._clock(), self._wall())
         self.engine.story.stopped(self.engine.tally)
-        self.engine.story.flush()
         self.engine.story.close()
         self.fleet.retire(Drain(0.0))
         self.fleet.join_workers(_LOGGER_SECONDS)

@@ -84,9 +84,9 @@ class Teller:
 
     def close(self) -> None:
         """The end: journal and log are durable as far as they can be."""
+        self._write_or_give_up()
         self._tell_drops(is_last=True)
-        with suppress(BooksError):
-            self._write()
+        self._write_or_give_up()
         self._journal.close()
         self._log.flush()
 
@@ -103,12 +103,21 @@ class Teller:
         if kept and self._journal.required:
             raise BooksError(self._journal.trouble or "journal")
 
+    def _write_or_give_up(self) -> None:
+        """Nobody writes later what cannot be written now."""
+        with suppress(BooksError):
+            self._write()
+        for value in self._values:
+            self._journal.give_up(value)
+        self._lines, self._values = [], []
+
     def _tell_drops(self, *, is_last: bool = False) -> None:
         """What is being lost, when that begins; how much it was, once it is over."""
         journal = self._journal
         trouble = journal.trouble
         if trouble is not None and self._told_trouble is None:
-            self._log.line("NOTE", f"{trouble}; events are lost", level="error")
+            what = "work waits" if journal.required else "events are lost"
+            self._log.line("NOTE", f"{trouble}; {what}", level="error")
         cause = trouble or self._told_trouble
         self._told_trouble = trouble
         lost = Counter(journal.dropped_by_kind) - self._told_drops

@@ -148,10 +148,10 @@ def test_a_broken_catalogue_ends_the_start_with_one_line(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_the_status_is_written_while_books_are_held(
+def test_status_and_events_tell_of_the_hold_while_books_are_held(
     deploy: Callable[..., Deployment], dcache: FakeDCache, kafka: Kafka, tmp_path: Path
 ) -> None:
-    """It tells what holds; who reads it need not read the log."""
+    """Who reads them need not read the log, and no alert comes only when it is over."""
     with small_disk(tmp_path / "rows", "4m") as disk:
         mirror = deploy(
             kafka.bootstrap,
@@ -170,6 +170,55 @@ def test_the_status_is_written_while_books_are_held(
             return [hold["kind"] for hold in mirror.status().get("holds", [])]
 
         wait_until(lambda: held() == ["books"], 30)
+        wait_until(lambda: "hold-began" in actions(mirror), 30)
         assert json.loads((mirror.state / "status.json").read_text())["unsettled"] >= 1
         remount(disk, "rw")
         ended_well(running)
+
+
+def test_a_required_journal_that_is_full_holds_and_a_stop_is_still_a_good_end(
+    deploy: Callable[..., Deployment], dcache: FakeDCache, kafka: Kafka, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with small_disk(state / "journal", "2m") as disk:
+        mirror = deploy(
+            kafka.bootstrap,
+            dcache.door_url,
+            state={"directory": str(state)},
+            journal={"required": True, "min_free": 0},
+        )
+        mirror.variables.update(IMPATIENT)
+        running = mirror.watch()
+        running.says("[KAFKA]")
+        fill(disk / "ballast")
+        for number in range(20):
+            dcache.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
+        running.says("[HOLD] books")
+        ended_well(running)
+
+        assert "work waits" in running.log
+        assert "events are lost" not in running.log
+        assert mirror.status()["ended"]["error"] is None
+        (disk / "ballast").unlink()
+        again = mirror.watch()
+        copied(mirror, *(f"{number}.dat" for number in range(20)))
+        wait_until(lambda: all_committed(kafka, mirror), 30)
+        ended_well(again)
+        assert finished(mirror) == 20
+
+
+def actions(mirror: Deployment) -> set[str]:
+    """What the journal tells of."""
+    return {event["event"]["action"] for event in mirror.journal()}
+
+
+def finished(mirror: Deployment) -> int:
+    """The files of whose outcome the journal tells."""
+    return len(
+        {
+            event["file"]["path"]
+            for event in mirror.journal()
+            if event["event"]["action"] == "transfer-finished"
+        }
+    )

@@ -193,6 +193,14 @@ def test_books_are_tried_again_until_they_can_be_written(tmp_path: Path) -> None
     assert settler.flushes > 3
 
 
+def test_the_story_goes_on_while_the_books_cannot_be_written(tmp_path: Path) -> None:
+    settler = StubSettler(failures=3)
+    loop = Loop(tmp_path, *[None] * 3, settler=settler)
+    loop.supervisor.run()
+
+    assert loop.story.told.count("flush") >= settler.flushes > 3
+
+
 def test_a_loop_whose_books_are_held_does_not_spin(tmp_path: Path) -> None:
     """Its feed has something to do at once, and nobody lets it."""
     settler = StubSettler(failures=3)
