@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dcmirror.adapters.findings_file import (
@@ -119,11 +120,14 @@ class FindingStore(FindingsFile):
         place = storable(directory)
         kind = DifferenceKind.UNREADABLE
         self.add(directory, [Finding(kind, directory, relative, detail=detail)])
-        rows = self._all("SELECT counts FROM directories WHERE path = ?", (place,))
-        counts = json.loads(rows[0][0]) if rows else {}
         with self._writing() as database:
             database.execute("DELETE FROM strangers WHERE directory = ?", (place,))
-        self.end(directory, {**counts, "unlisted": 1})
+        self.end(directory, {**self._counts_of(place), "unlisted": 1})
+
+    def _counts_of(self, place: str) -> dict[str, int]:
+        rows = self._all("SELECT counts FROM directories WHERE path = ?", (place,))
+        counts: dict[str, int] = json.loads(rows[0][0]) if rows else {}
+        return counts
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many directories ended, and the sums of their counts."""
@@ -151,6 +155,22 @@ class FindingStore(FindingsFile):
                 "UPDATE findings SET kind = ?, detail = ? WHERE path = ?",
                 (DifferenceKind.RENAMED.value, detail, storable(path)),
             )
+
+    def withdraw(self, paths: Sequence[str]) -> None:
+        """These are no differences any more: they count as equal."""
+        equal = Counter[str]()
+        for chunk in chunks(paths):
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT directory FROM findings WHERE path IN ({marks})"
+            equal.update(row[0] for row in self._all(sql, chunk))
+        with self._writing() as database:
+            database.executemany(
+                "DELETE FROM findings WHERE path = ?",
+                ((storable(path),) for path in paths),
+            )
+        for place, number in equal.items():
+            counts = self._counts_of(place)
+            self.end(place, {**counts, "equal": counts.get("equal", 0) + number})
 
     def forget_strangers(self, relatives: Iterable[str]) -> None:
         """These are told already, or no difference."""

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from dcmirror.adapters.catalogue import Catalogue
@@ -21,6 +22,7 @@ from dcmirror.core.deletion import is_same_source
 from dcmirror.core.differences import (
     COPIED,
     DifferenceKind,
+    Equal,
     Judged,
     Known,
     Rules,
@@ -35,6 +37,13 @@ from dcmirror.core.paths import PathMap, check_relative, is_isolated_name
 from dcmirror.errors import UnsafePathError
 from dcmirror.processes.outstanding import Outstanding, Task
 from dcmirror.processes.strangers import Strangers
+
+#: What is told of a name that the source has, and that a copy would cure.
+_CURABLE = frozenset(DifferenceKind) - {
+    DifferenceKind.ONLY_HERE,
+    DifferenceKind.UNREADABLE,
+}
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +142,35 @@ class Survey:
                 self._take(page, books)
                 if self.at_limit or self._stop.is_set():
                     return
+            if self._offer is None:
+                self._look_again(books)
         except DoorStopped:
             return
         finally:
             books.close()
         self.is_complete = not self._stop.is_set()
+
+    def _look_again(self, books: Catalogue) -> None:
+        """A run takes hours, or goes on with one of last week: what was copied
+        meanwhile is no difference any more."""
+        rest = (
+            finding
+            for finding in self._store.findings(remaining=True)
+            if finding.kind in _CURABLE
+        )
+        while page := list(islice(rest, _PAGE)):
+            rows = books.lookup([finding.relative for finding in page])
+            cured = [
+                finding.path
+                for finding in page
+                if self._is_equal(finding, rows.get(finding.relative))
+            ]
+            self._store.withdraw(cured)
+
+    def _is_equal(self, finding: Finding, row: CopyRecord | None) -> bool:
+        local = self._scan.look(finding.relative)
+        judged = judge(_entry_of(finding), local, Known(row), self._rules)
+        return judged.kind is Equal.EQUAL
 
     # -- a page -------------------------------------------------------------------
 
@@ -318,6 +351,18 @@ def _finding(kind: DifferenceKind, entry: Entry, relative: str, detail: str) -> 
         adler32=entry.adler32,
         modified=entry.modified,
         detail=detail,
+    )
+
+
+def _entry_of(finding: Finding) -> Entry:
+    """What the source showed."""
+    return Entry(
+        path=finding.path,
+        is_directory=False,
+        size=finding.size,
+        modified=finding.modified,
+        pnfsid=finding.pnfsid,
+        adler32=finding.adler32,
     )
 
 

@@ -353,6 +353,18 @@ def test_the_conclusion_may_be_drawn_again_after_a_kill(bench: Bench) -> None:
     assert bench.kinds() == {"new": "renamed", "mine": "only-here"}
 
 
+def test_what_was_copied_since_it_was_compared_is_no_difference(bench: Bench) -> None:
+    """A dry run may take hours, or go on with one of last week."""
+    bench.survey(whole(file("a"), file("b"), file("c")))
+    assert bench.kinds() == {"a": "missing", "b": "missing", "c": "missing"}
+    bench.copied("a")
+    bench.copied("b", "ID-of-another")
+    bench.survey(whole(place=f"{ROOT}/later"))
+
+    assert bench.kinds() == {"b": "missing", "c": "missing"}
+    assert bench.store.counts() == (2, {"files": 3, "bytes": 12, "equal": 1})
+
+
 def test_names_that_cannot_be_used_are_told_and_not_compared(bench: Bench) -> None:
     bench.survey(
         whole(
