@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OTHERS = ("replay", "reconcile")
 #: Lines are not broken where nobody looks at them on a screen.
 _WIDE = 1000
+_HIGH = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def as_text(what: RenderableType, width: int | None) -> str:
     console = Console(
         file=StringIO(),
         width=width or _WIDE,
+        height=_HIGH,  # with one of its own rich believes the width, on any terminal
         force_terminal=width is not None,
         highlight=False,
         markup=False,

@@ -215,8 +215,12 @@ def test_no_name_forges_a_line_a_colour_or_a_command() -> None:
     assert line(looked(a_sight(evil))).isprintable()
 
 
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
 @pytest.mark.parametrize("width", [20, 40, 80, 140, 300])
-def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+def test_no_line_is_wider_than_the_terminal(
+    width: int, terminal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", terminal)
     found = looked(
         transfers=[a_transfer("/pnfs/" + "x" * 200), a_transfer("/pnfs/" + "漢" * 100)],
         transfers_total=2,
