@@ -100,31 +100,36 @@ def check_file(settings: Settings, prober: Prober, path: str) -> Iterator[Findin
         yield ok("file", f"{path}: the door sends it itself, {_size(answer)}")
         yield _judge_digest(answer)
     elif answer.headers.status in REDIRECTS and answer.location:
-        yield from _follow(settings, prober, answer)
+        yield from _follow(settings, prober, url, answer)
     else:
         yield _refused("file", path, answer.headers.status)
 
 
-def _follow(settings: Settings, prober: Prober, answer: Answer) -> Iterator[Finding]:
-    """Go where the door sends us, as far as policy allows."""
-    door_ip = answer.ip
+def _follow(
+    settings: Settings, prober: Prober, url: str, answer: Answer
+) -> Iterator[Finding]:
+    """Go where the door sends us, as far as policy allows; back to itself it may."""
+    door, door_ip = place_of(url), answer.ip
+    at_door = True
     for _ in range(MAX_HOPS):
         location = answer.location or ""
         place = place_of(location)
         name = f"{place.scheme}://{place.name}" if place else "an unreadable place"
-        refusal = check_redirect(
+        if place == door:
+            location = location if at_door else url
+        elif refusal := check_redirect(
             settings.dcache.url,
             location,
             settings.source.redirect_schemes,
             settings.source.redirect_hosts,
             door_ip=door_ip,
-        )
-        if refusal:
+        ):
             remedy = "look at [source] redirect_schemes and redirect_hosts"
             yield fail("redirect", ExitStatus.DOOR, refusal, remedy)
             return
+        at_door = place == door
         yield _judge_scheme(name)
-        answer = prober.get(location, at_door=False)
+        answer = prober.get(location, at_door=at_door)
         if answer.headers.status not in REDIRECTS or answer.curl_code:
             yield from _judge_pool(name, answer)
             return

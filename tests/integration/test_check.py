@@ -379,6 +379,18 @@ def test_a_redirect_against_policy_ends_with_14(
     assert "secret" not in "".join(site.lines)
 
 
+def test_a_door_that_sends_us_to_itself_gets_our_certificate_again(
+    site: Site, door: FakeDCache
+) -> None:
+    path = f"{door.root}/{FOLDER}/a b.dat"
+    door.faults.add(Kind.REDIRECT_TO, url=f"{door.url_of(path)}?again", times=1)
+    try:
+        assert site.check(file=path) == ExitStatus.DONE
+    finally:
+        door.faults.clear()
+    assert sum("redirect: to" in line for line in site.lines) == 2
+
+
 def test_a_missing_digest_is_a_warning(site: Site, door: FakeDCache) -> None:
     door.faults.add(Kind.DIGEST_MISSING)
     try:
