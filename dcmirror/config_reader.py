@@ -19,6 +19,13 @@ from dcmirror.errors import ConfigError
 from dcmirror.settings import Settings
 
 _SHOWN_CHARACTERS = 80
+#: What dcmirror writes besides the mirror; in there an upload could replace it.
+_OWN_FILES = (
+    ("local", "failedtasksfile"),
+    ("state", "directory"),
+    ("journal", "export"),
+    ("log", "file"),
+)
 _ABSENT = object()
 
 
@@ -57,9 +64,23 @@ class Reader:
                 self._report((table,), f"{table} = {shown(content)}: expected a table")
                 continue
             values[table] = self._table(table, cls, content)
+        self._tell_problems()
+        settings = Settings(**values)
+        self._outside_mirror(settings)
+        self._tell_problems()
+        return settings
+
+    def _tell_problems(self) -> None:
         if self.problems:
             raise ConfigError("\n".join(text for _, text in sorted(self.problems)))
-        return Settings(**values)
+
+    def _outside_mirror(self, settings: Settings) -> None:
+        mirror = settings.local.downloadfolder
+        for table, key in _OWN_FILES:
+            path = getattr(getattr(settings, table), key)
+            if path is not None and path.is_relative_to(mirror):
+                what = "a path outside of the mirror, where no upload can replace it"
+                self._expected((table, key), path, what)
 
     def _table(self, table: str, cls: Any, content: dict[str, Any]) -> Any:
         hints = get_type_hints(cls)

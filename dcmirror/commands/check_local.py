@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 
 from dcmirror.adapters.credentials import ProxyInfo, read_ca_directory, read_proxy
 from dcmirror.adapters.directory_probe import DirectoryState, look_at
 from dcmirror.adapters.failed_csv import FailedCsv, NotOursError
+from dcmirror.adapters.named_files import (
+    FILE_REMEDY,
+    trouble_with,
+    trouble_with_failures,
+)
 from dcmirror.adapters.whereabouts import look_for, user_name
 from dcmirror.commands.check_report import Finding, duration, fail, ok, size, warn
 from dcmirror.errors import CredentialError, DcmirrorError, ExitStatus
@@ -165,8 +169,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     """Whether the files that the configuration names could be written."""
     failures = settings.local.failedtasksfile
     if failures is not None:
-        # It is replaced, beside a lock: the directory counts even if it exists.
-        trouble = _trouble_beside(failures) or _trouble_with(failures, S_ISREG)
+        trouble = trouble_with_failures(failures)
         yield from _unwritable("[local] failedtasksfile", failures, trouble)
     appended = {
         "[log] file": settings.log.file,
@@ -174,37 +177,13 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     }
     for key, path in appended.items():
         if path is not None:
-            yield from _unwritable(key, path, _trouble_with(path))
+            yield from _unwritable(key, path, trouble_with(path))
 
 
 def _unwritable(key: str, path: Path, trouble: OSError | None) -> Iterator[Finding]:
     if trouble is not None:
         text = f"{path}: {trouble.strerror}"
-        remedy = "it must be a file, in a directory that exists, and ours to write to"
-        yield fail(key, ExitStatus.BAD_CONFIGURATION, text, remedy)
-
-
-def _trouble_with(
-    path: Path, suits: Callable[[int], bool] = lambda mode: not S_ISDIR(mode)
-) -> OSError | None:
-    """Why we could not write to a file that exists, or make one that does not."""
-    try:
-        if not suits(os.stat(path).st_mode):
-            return OSError(errno.EINVAL, "not a file")
-    except FileNotFoundError:
-        return _trouble_beside(path)
-    except OSError as error:
-        return error
-    if not os.access(path, os.W_OK, effective_ids=True):
-        return OSError(errno.EACCES, os.strerror(errno.EACCES))
-    return None
-
-
-def _trouble_beside(path: Path) -> OSError | None:
-    state = look_at(path.parent)
-    if state.is_missing:
-        return OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return state.trouble
+        yield fail(key, ExitStatus.BAD_CONFIGURATION, text, FILE_REMEDY)
 
 
 def check_failed_csv(path: Path) -> Finding:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dcmirror import config
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.locks import LOOK_SECONDS, acquire, wait_for_children
+from dcmirror.adapters.named_files import FILE_REMEDY, trouble_with_failures
 from dcmirror.adapters.state_directory import (
     StateDirectory,
     failures_path,
@@ -53,12 +54,14 @@ def watch(options: WatchOptions) -> ExitStatus:
     """Run until told to stop.
 
     Raises:
+        ConfigError: a rule, a path or a file that is named will not do.
         LockedError: another watch runs on this state directory.
         DirectoryError: the state directory cannot be used.
         IntakeError, ChildBootError, ChildrenDyingError: what ended the work.
     """
     settings = options.settings
     planner_of(settings)  # a bad rule or path is told before anything starts
+    _judge_failures_file(settings.local.failedtasksfile)
     state = prepare(resolve(settings, options.instance))
     with acquire(state.lock("watch"), LOOK_SECONDS):
         wait_for_children(state.children_lock("watch"))
@@ -83,6 +86,13 @@ def watch(options: WatchOptions) -> ExitStatus:
         if moved := failed_csv.set_aside_if_not_ours():
             tell(moved)
         return _run(options, state, room, ledgers)
+
+
+def _judge_failures_file(path: Path | None) -> None:
+    trouble = None if path is None else trouble_with_failures(path)
+    if trouble is not None:
+        where = f"[local] failedtasksfile = {path}"
+        raise ConfigError(f"{where}: {trouble.strerror}; {FILE_REMEDY}")
 
 
 def _run(

@@ -8,6 +8,7 @@ from dcmirror.adapters import shipping_report
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.state_directory import StateDirectory, instance_name
+from dcmirror.errors import DirectoryError
 from dcmirror.processes.teller import Teller
 from dcmirror.settings import Settings
 
@@ -19,16 +20,23 @@ T = TypeVar("T", bound=Teller)
 def open_journal(
     settings: Settings, state: StateDirectory, *, required: bool = False
 ) -> Journal:
-    """A journal of this process, with segments of its own."""
+    """A journal of this process, with segments of its own.
+
+    Raises:
+        DirectoryError: something else stands in its place.
+    """
     limits = settings.journal
-    return Journal(
-        state.journal,
-        limits.max_bytes,
-        limits.segment_bytes,
-        checkpoint=state.checkpoint,
-        required=required,
-        min_free=limits.min_free,
-    )
+    try:
+        return Journal(
+            state.journal,
+            limits.max_bytes,
+            limits.segment_bytes,
+            checkpoint=state.checkpoint,
+            required=required,
+            min_free=limits.min_free,
+        )
+    except OSError as exc:
+        raise DirectoryError(f"journal {state.journal}: {exc.strerror}") from exc
 
 
 def open_log(settings: Settings, verbosity: int) -> HumanLog:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from chaos import (
     IMPATIENT,
     RAW,
@@ -145,6 +146,35 @@ def test_a_broken_catalogue_ends_the_start_with_one_line(
     assert done.returncode not in (0, 1)
     assert "catalogue.db" in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere/failed.csv", "a-directory"])
+def test_a_place_where_no_failed_csv_can_be_ends_the_start_as_check_does(
+    deploy: Callable[..., Deployment], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a-directory").mkdir()
+    path = str(tmp_path / name)
+    mirror = deploy(
+        "127.0.0.1:1", "https://127.0.0.1:1", local={"failedtasksfile": path}
+    )
+    done = mirror.run("watch")
+
+    assert done.returncode == 4
+    assert f"[local] failedtasksfile = {path}: " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert mirror.run("check").returncode == 4
+
+
+def test_a_file_in_the_place_of_the_journal_ends_the_start_with_one_line(
+    mirror: Deployment,
+) -> None:
+    mirror.state.mkdir()
+    (mirror.state / "journal").write_text("no directory\n")
+    done = mirror.run("watch")
+
+    assert done.returncode == 13
+    assert f"journal {mirror.state / 'journal'}: Not a directory" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

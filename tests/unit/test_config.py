@@ -60,6 +60,25 @@ def test_the_required_keys_suffice() -> None:
     assert settings.local.proxy is None
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("local", "failedtasksfile"),
+        ("state", "directory"),
+        ("journal", "export"),
+        ("log", "file"),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "/x/y"])
+def test_no_upload_can_replace_a_file_of_ours(table: str, key: str, below: str) -> None:
+    mirror = parsed(SHORTEST).local.downloadfolder
+    line = f'{key} = "{mirror}{below}"'
+    (problem,) = problems(with_line(table, line))
+
+    assert f"[{table}] {line}: expected a path outside of the mirror" in problem
+    assert parsed(with_line(table, f'{key} = "{mirror}-beside{below}"'))
+
+
 def test_all_missing_required_keys_are_named_at_once() -> None:
     assert problems('[kafka]\ntopic = "t"\n') == [
         "t.toml: missing required [kafka] servers, [kafka] consumergroup, "
