@@ -110,6 +110,7 @@ class EventMaker:
             "service.node.name": writer.instance,
         }
         self.host = writer.host
+        self._daemon = f"{writer.instance} on {writer.host}"
         self._templates = {
             name: _nested({}, _grouped(always | _of_action(name))) for name in ACTIONS
         }
@@ -149,6 +150,7 @@ class EventMaker:
             "log": {"level": level or ACTIONS[action].level},
             "message": without_secrets(message),
             **self._templates[action],
+            "dcmirror": {"daemon": self._daemon},
         }
         if event_id is not None:
             document["event"] = document["event"] | {"id": event_id}

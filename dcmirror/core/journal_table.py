@@ -44,7 +44,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "process.name": ("keyword", "dcmirror and its command."),
     "service.name": ("keyword", "dcmirror"),
     "service.version": ("keyword", "Its version."),
-    "service.node.name": ("keyword", "The instance."),
+    "service.node.name": (
+        "keyword",
+        "The instance; hosts that share a consumer group may share it.",
+    ),
+    "dcmirror.daemon": (
+        "keyword",
+        'The instance and its host, as "main on dtn1": what tells daemons apart.',
+    ),
     "file.path": ("keyword", "Path in the namespace, as in dCache's event."),
     "file.name": ("keyword", "Its last component."),
     "file.directory": ("keyword", "What stands before it."),
@@ -223,6 +230,7 @@ COMMON = frozenset(
         "service.name",
         "service.version",
         "service.node.name",
+        "dcmirror.daemon",
     }
 )
 

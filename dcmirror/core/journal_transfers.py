@@ -90,7 +90,7 @@ class TransferEvents(EventMaker):
         head, middle, tail = self._step_template
         return (
             f"{head}{time_text(step.at)}{middle}{text}{tail}"
-            f'"dcmirror":{{"transfer":{{"id":"{step.task}","step":"{step.name}"}}}}}}'
+            f'"transfer":{{"id":"{step.task}","step":"{step.name}"}}}}}}'
         )
 
     @functools.cached_property
@@ -99,7 +99,8 @@ class TransferEvents(EventMaker):
         whole = render(self.make("transfer-step", 0.0, "", {}))
         head, rest = whole.split(time_text(0.0), 1)
         middle, tail = rest.split('"message":""', 1)
-        return head, f'{middle}"message":"', f'"{tail[:-1]},'
+        open_tail = tail[: -len("}}")]  # of the document and of "dcmirror", its last
+        return head, f'{middle}"message":"', f'"{open_tail},'
 
     def transfer_retry(
         self,

@@ -367,6 +367,14 @@ def test_the_namespace_is_the_one_that_is_set():
     }
 
 
+def test_daemons_of_one_instance_are_told_apart_by_their_hosts():
+    writers = [Writer(host, 1, "dcmirror watch", "1", "main") for host in ("a", "b")]
+    events = [JournalEvents(writer).note(AT, "x") for writer in writers]
+
+    assert ["main on a", "main on b"] == [e["dcmirror"]["daemon"] for e in events]
+    assert {"main"} == {e["service"]["node"]["name"] for e in events}
+
+
 def test_one_event_does_not_change_another():
     """Documents share what is the same in all of them."""
     first = EVENTS.transfer_finished(AT, job(), result(), event_id="e-1")
