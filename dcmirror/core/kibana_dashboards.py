@@ -105,7 +105,7 @@ SEARCHES: dict[str, Search] = {
                 "dcmirror.hold.host",
                 "event.reason",
                 "event.duration",
-                "host.name",
+                "dcmirror.daemon",
             ),
             "When work waited, for what, and for how long.",
         ),
@@ -113,7 +113,7 @@ SEARCHES: dict[str, Search] = {
             "search-drops",
             "dcmirror: events lost",
             action("journal-dropped"),
-            ("dcmirror.spool.dropped", "event.reason", "message", "host.name"),
+            ("dcmirror.spool.dropped", "event.reason", "message", "dcmirror.daemon"),
             "Lines of a journal that could not be written or kept.",
         ),
         Search(
@@ -156,7 +156,7 @@ SEARCHES: dict[str, Search] = {
                 "journal-dropped",
                 "note",
             ),
-            ("event.action", "log.level", "message", "host.name", "service.node.name"),
+            ("event.action", "log.level", "message", "dcmirror.daemon"),
             "All but the transfers and the samples of health.",
         ),
     )
@@ -203,8 +203,8 @@ NOTES: dict[str, Note] = {
             f"**dcmirror** {_LINKS}\n\n"
             "| seen | means | do |\n"
             "|---|---|---|\n"
-            "| no daemon in 5 minutes | it is dead, or its logger cannot ship | "
-            "`dcmirror status` on the host |\n"
+            "| a daemon not in 5 minutes | it is dead, or its logger cannot ship | "
+            "`dcmirror status` on its host |\n"
             "| lag grows | fewer copies than uploads, or a hold | holds, then "
             "*Where the time goes* |\n"
             "| ready grows, running at its limit | dcmirror is the bottleneck | "

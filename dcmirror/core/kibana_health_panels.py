@@ -25,8 +25,10 @@ from dcmirror.core.kibana_panels import (
 )
 
 HEALTH = action("health")
-_HOST = Terms("host.name", "host", size=50, ascending=True)
-_INSTANCE = Terms("service.node.name", "instance", size=20, ascending=True)
+# Neither the host nor the instance alone tells daemons apart: hosts may share the work
+# of one instance, and a host may have several.
+_DAEMON = "dcmirror.daemon"
+_BY_DAEMON = Terms(_DAEMON, "daemon", size=50, ascending=True)
 _CHILDREN = action("child-died", "child-silent")
 
 
@@ -89,11 +91,12 @@ DAEMON = (
         Chart.METRIC,
         HEALTH,
         (
-            Metric("instances", Operation.UNIQUE, "service.node.name", recent="5m"),
-            Metric("samples", Operation.COUNT, recent="5m"),
+            Metric("daemons", Operation.UNIQUE, _DAEMON, recent="5m"),
+            Metric("of those in the time shown", Operation.UNIQUE, _DAEMON),
         ),
         about="The dead man's signal. Zero: nothing runs, or nothing reaches "
-        "Elasticsearch; whatever else is green here is old.",
+        "Elasticsearch; whatever else is green here is old. Fewer than in the time "
+        "shown: the table below says which are silent.",
         lights=(Light(None, RED), Light(1, GREEN)),
     ),
     Panel(
@@ -133,7 +136,7 @@ DAEMON = (
     ),
     Panel(
         "hosts",
-        "Hosts and instances, as last reported",
+        "Daemons, as last reported",
         Chart.TABLE,
         HEALTH,
         (
@@ -153,7 +156,7 @@ DAEMON = (
             _last("since", "dcmirror.spool.oldest_age_s", Format.FIELD),
             _last("events lost", "dcmirror.spool.dropped"),
         ),
-        (_HOST, _INSTANCE),
+        (_BY_DAEMON,),
         about="A row whose newest sample is older than two minutes is a dead daemon, "
         "or one whose logger cannot ship.",
     ),
@@ -166,7 +169,7 @@ DAEMON = (
             _peak("running", "dcmirror.worker.busy"),
             _peak("of", "dcmirror.worker.total"),
         ),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="Always at the limit with jobs ready: raise maxdownloads.",
     ),
     Panel(
@@ -178,15 +181,15 @@ DAEMON = (
             _peak("ready", "dcmirror.jobs.ready"),
             _peak("waiting for a due time", "dcmirror.jobs.waiting"),
         ),
-        (Time(),),
+        (Time(), _BY_DAEMON),
     ),
     Panel(
         "lag-total",
-        "Kafka lag by host",
+        "Kafka lag by daemon",
         Chart.LINES,
         HEALTH,
         (_peak("records", "dcmirror.kafka.lag_total"),),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
     ),
     Panel(
         "spool-over-time",
@@ -197,7 +200,7 @@ DAEMON = (
             _peak("all", "dcmirror.spool.bytes", Format.BYTES),
             _peak("not yet shipped", "dcmirror.spool.behind_bytes", Format.BYTES),
         ),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="It grows while Elasticsearch is away, and this panel shows it only when "
         "Elasticsearch is back.",
     ),
@@ -207,7 +210,7 @@ DAEMON = (
         Chart.LINES,
         HEALTH,
         (_peak("age", "dcmirror.spool.oldest_age_s", Format.FIELD),),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
     ),
     Panel(
         "free-space",
@@ -223,7 +226,7 @@ DAEMON = (
             ),
             _peak("is to stay", "dcmirror.destination.min_free_bytes", Format.BYTES),
         ),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="Where the lines meet, a hold begins.",
     ),
     Panel(
@@ -232,7 +235,7 @@ DAEMON = (
         Chart.LINES,
         HEALTH,
         (_peak("age", "dcmirror.jobs.oldest_age_s", Format.FIELD),),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="How long an upload waits for its turn. It falls to nothing when there "
         "is no backlog.",
     ),
@@ -247,7 +250,7 @@ DAEMON = (
             _peak("bytes", "dcmirror.host.bytes", Format.BYTES),
         ),
         (
-            _INSTANCE,
+            _BY_DAEMON,
             Terms("dcmirror.host.role", "role"),
             Terms("source.address", "host asked", size=50),
         ),
@@ -266,7 +269,7 @@ DAEMON = (
                 format=Format.FIELD,
             ),
         ),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="A saw: each tooth is a renewal. A line that only falls is a renewal "
         "that does not happen.",
     ),
@@ -276,7 +279,7 @@ DAEMON = (
         Chart.BARS,
         HEALTH,
         (count("samples"),),
-        (Time(), _HOST),
+        (Time(), _BY_DAEMON),
         about="A gap is a time without a daemon, or without its events.",
     ),
     Panel(
@@ -289,7 +292,7 @@ DAEMON = (
             count("silent", action("child-silent")),
             _date("newest", Operation.MAX),
         ),
-        (_HOST, Terms("dcmirror.worker.id", "child", size=20)),
+        (_BY_DAEMON, Terms("dcmirror.worker.id", "child", size=20)),
     ),
     Panel(
         "daemon-events",

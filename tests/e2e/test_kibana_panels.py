@@ -369,7 +369,7 @@ def test_the_health_table_tells_the_newest_sample(ran: Ran) -> None:
     newest = max(ran.of("health"), key=time_of)
     (row,) = ran.panel("hosts")
 
-    assert row["host"] == newest["host"]["name"]
+    assert row["daemon"] == newest["dcmirror"]["daemon"]
     assert row["of"] == newest["dcmirror"]["worker"]["total"] == 6
     assert row["in 5 minutes"] == len(ran.of("health"))
     assert comparable(row["newest sample"]) == comparable(newest["@timestamp"])
