@@ -49,6 +49,7 @@ def a_status(**over: Any) -> dict[str, Any]:
         "failed": 3,
         "retries": 17,
         "skipped": {"read": 12},
+        "covered": {},
         "hosts": [],
         "lag": {"0": 0, "1": 0},
         "net": 0,

@@ -120,6 +120,7 @@ def _facts(picture: Picture, verbosity: int) -> Table:
         "Last": _last(status, at),
         "Given up": _named(status, "failures"),
         "Skipped": _named(status, "skipped") if verbosity > 0 else "",
+        "Covered": _covered(status) if verbosity > 0 else "",
         "Kafka": _kafka(status),
         "Source": status.get("source", ""),
         "Mirror": _mirror(status),
@@ -195,6 +196,12 @@ def _named(status: dict[str, Any], key: str) -> str:
     counts = status.get(key) or {}
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{count_text(number)} {name}" for name, number in ordered)
+
+
+def _covered(status: dict[str, Any]) -> str:
+    """Records that are no skips, since nobody would ask what became of them."""
+    named = _named(status, "covered")
+    return f"{named}: records that need no outcome of their own" if named else ""
 
 
 def _kafka(status: dict[str, Any]) -> str:

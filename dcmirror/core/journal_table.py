@@ -134,7 +134,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.jobs.held": ("long", "Jobs that wait for the end of a pool's hold."),
     "dcmirror.jobs.oldest_age_s": ("long", "Age of the oldest job that could run."),
     "dcmirror.counts.mirrored": ("long", "Files mirrored since the start."),
-    "dcmirror.counts.skipped": ("long", "Files skipped since the start."),
+    "dcmirror.counts.skipped": ("long", "Jobs and records skipped since the start."),
     "dcmirror.counts.failed": ("long", "Files failed since the start."),
     "dcmirror.counts.retried": ("long", "Retries since the start."),
     "dcmirror.counts.bytes": ("long", "Bytes mirrored since the start."),

@@ -13,6 +13,7 @@ from typing import Any
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.holds import HoldKind
 from dcmirror.core.journal_values import Value as Worth
+from dcmirror.core.tally import Cover
 from dcmirror.core.verdict import Limits
 
 #: The thresholds of ``dcmirror status``, so that both say the same.
@@ -145,6 +146,12 @@ def files(look: Look) -> Iterator[Sample]:
         yield ("failed", reason), count
     for (reason,), count in _counts(known.get("skipped")):
         yield ("skipped", reason), count
+
+
+def covered(look: Look) -> Iterator[Sample]:
+    """Records without an outcome by reason; 0 for those that never came."""
+    if isinstance(counts := look.status.get("covered"), Mapping):
+        yield from _counts({c.value: 0 for c in Cover} | dict(counts))
 
 
 def requests_per_file(look: Look) -> Iterator[Sample]:

@@ -64,10 +64,18 @@ _FILES = (
     _counter(
         "files",
         "Files by outcome (mirrored, adopted, failed, skipped); the reason is a "
-        "failure class, or why a record was skipped: a door's record that joined its "
-        "pool's is one.",
+        "failure class, or why a job or a record was skipped.",
         read.files,
         "outcome",
+        "reason",
+    ),
+    _counter(
+        "covered_records",
+        "Records of uploads that need no outcome of their own, and are no skips, by "
+        "reason: joined (another record of the upload is the job), hint-ignored (a "
+        "request without mover, see [source] requests_without_mover), known (such a "
+        "request, and the books have its file).",
+        read.covered,
         "reason",
     ),
     _counter(

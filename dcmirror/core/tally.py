@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dcmirror.core.jobs import AttemptResult, CopyRecord, HostUse, ResultKind
@@ -83,12 +84,22 @@ class HostCounts:
         ]
 
 
+class Cover(StrEnum):
+    """Why a record of an upload is settled without an outcome of its own."""
+
+    JOINED = "joined"  # another record of the upload is, or was, the job
+    HINT_IGNORED = "hint-ignored"  # it only hints, and better records are to be had
+    KNOWN = "known"  # it only hints, and the books have an outcome of the file
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts since the start.
 
     ``mirrored`` includes ``adopted``: copies that were there already and that the
     books did not know.  ``bytes_mirrored`` is what was published, not what was read.
+    Each skip has an event, which ``report`` and the dashboards count; what is covered
+    has none, and is no skip.
     """
 
     mirrored: int = 0
@@ -97,6 +108,7 @@ class Tally:
     failed: int = 0
     retries: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    covered: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     retried: dict[str, int] = field(default_factory=dict)
     hosts: HostCounts = field(default_factory=HostCounts)
@@ -113,6 +125,14 @@ class Tally:
         self.durations.observe(max(result.ended_at - result.started_at, 0.0))
         if copy.event_time is not None:
             self.delays.observe(max(result.ended_at - copy.event_time, 0.0))
+
+    def take_skip(self, reason: str) -> None:
+        """A job, or a record that is none, needs no copy."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+
+    def take_cover(self, reason: Cover) -> None:
+        """A record needs no outcome."""
+        self.covered[reason.value] = self.covered.get(reason.value, 0) + 1
 
     def take_retry(self, failure_class: str) -> None:
         """An attempt failed and will be repeated."""

@@ -15,7 +15,7 @@ from dcmirror.core.jobs import (
     Origin,
     ResultKind,
 )
-from dcmirror.core.tally import Tally
+from dcmirror.core.tally import Cover, Tally
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
 
@@ -34,7 +34,7 @@ class Endings:
         is_old = result.kind is ResultKind.ADOPTED and _same(job.known, copy)
         if is_old:
             kind = "skipped:already-mirrored"
-            self._count_skip("already-mirrored")
+            self._tally.take_skip("already-mirrored")
         else:
             kind = "mirrored"
             if copy is not None:
@@ -50,19 +50,27 @@ class Endings:
         )
         self._settler.add(settlement)
 
-    def skipped(self, job: Job, reason: str, *, is_told: bool = True) -> None:
+    def skipped(self, job: Job, reason: str) -> None:
         """The job needs no attempt, or no other one."""
-        self._count_skip(reason)
-        line = self._story.skipped(job, reason) if is_told else None
+        self._tally.take_skip(reason)
+        line = self._story.skipped(job, reason)
         self._settler.add(
             Settlement(job.task, f"skipped:{reason}", job.origin, line=line)
         )
+
+    def covered(self, job: Job, reason: Cover) -> None:
+        """Its record needs no outcome of its own, and so no line.
+
+        The books call it skipped, since each offset must have an outcome.
+        """
+        self._tally.take_cover(reason)
+        self._settler.add(Settlement(job.task, f"skipped:{reason.value}", job.origin))
 
     def event_skipped(
         self, task: str, origin: Origin, event: StorageEvent, reason: str, detail: str
     ) -> None:
         """A record below the folder is no work."""
-        self._count_skip(reason)
+        self._tally.take_skip(reason)
         line = self._story.skipped_event(task, origin, event, reason, detail)
         self._settler.add(Settlement(task, f"skipped:{reason}", origin, line=line))
 
@@ -105,9 +113,6 @@ class Endings:
             origin=origin,
         )
         self.failed(job, failure.failure_class, failure, None, wall)
-
-    def _count_skip(self, reason: str) -> None:
-        self._tally.skipped[reason] = self._tally.skipped.get(reason, 0) + 1
 
 
 def _same(known: CopyRecord | None, copy: CopyRecord | None) -> bool:

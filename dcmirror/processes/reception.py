@@ -26,6 +26,7 @@ from dcmirror.core.records import (
     Record,
     Revoked,
 )
+from dcmirror.core.tally import Cover
 from dcmirror.core.uploads import Verdict
 from dcmirror.errors import BooksError
 from dcmirror.processes.engine import Engine
@@ -172,7 +173,7 @@ class Reception:
             if ledger.receive(record.offset):
                 self._handlers[decision.verdict](decision, job, now)
             if joined is not None:
-                self._engine.endings.skipped(joined, "joined", is_told=False)
+                self._engine.endings.covered(joined, Cover.JOINED)
             return
         if not ledger.receive(record.offset):
             return
@@ -202,7 +203,7 @@ class Reception:
     def _door_record(self, upload: Upload, job: Job, now: float) -> None:
         event = upload.event
         if self.net.is_joined(event.session, event.pnfsid):
-            self._engine.endings.skipped(job, "joined", is_told=False)
+            self._engine.endings.covered(job, Cover.JOINED)
             return
         early = self.net.wait(job, event.session, now + self._net_seconds)
         if early is not None:
@@ -220,13 +221,13 @@ class Reception:
             return
         for entry in waiting:
             dispatcher.ready_again(entry, first=True)
-        self._engine.endings.skipped(job, "joined", is_told=False)
+        self._engine.endings.covered(job, Cover.JOINED)
 
     def _hint(self, upload: Upload, job: Job, now: float) -> None:
         if self._hints == "ignore" or (self._hints == "auto" and self._saw_transfers):
-            self._engine.endings.skipped(job, "hint-ignored", is_told=False)
+            self._engine.endings.covered(job, Cover.HINT_IGNORED)
         elif job.pnfsid and self._is_known(job.pnfsid):
-            self._engine.endings.skipped(job, "known", is_told=False)
+            self._engine.endings.covered(job, Cover.KNOWN)
         else:
             self._engine.offer(job)
 

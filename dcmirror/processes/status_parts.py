@@ -175,6 +175,7 @@ def totals(tally: Tally) -> dict[str, Any]:
         "retries": tally.retries,
         "retried": dict(tally.retried),
         "skipped": dict(tally.skipped),
+        "covered": dict(tally.covered),
         "hosts": tally.hosts.plain(),
         "histograms": {
             "transfer_duration": tally.durations.plain(),

@@ -94,12 +94,12 @@ def uncharged(deployment: Deployment) -> None:
     assert deployment.failed_rows() == []
 
 
-def events(deployment: Deployment, action: str) -> list[dict[str, Any]]:
-    """The journal's events of one name."""
+def events(deployment: Deployment, *actions: str) -> list[dict[str, Any]]:
+    """The journal's events of these names."""
     return [
         event
         for event in deployment.journal()
-        if event.get("event", {}).get("action") == action
+        if event.get("event", {}).get("action") in actions
     ]
 
 

@@ -98,6 +98,8 @@ def told(found: Scrape) -> Counter[str]:
     for reason, count in found.by("files_total", "reason", outcome="skipped").items():
         counts[f"skipped:{reason}"] = int(count)
     del counts["skipped"]
+    for reason, count in found.by("covered_records_total", "reason").items():
+        counts[f"skipped:{reason}"] = int(count)
     return +counts
 
 

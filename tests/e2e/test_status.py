@@ -8,11 +8,12 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chaos import IMPATIENT, RAW, copied, given_up, holds
+from chaos import IMPATIENT, RAW, copied, events, given_up, holds, settled
 from deployment import Deployment, Running
 
 from dcmirror.testing.fake_dcache import FakeDCache
@@ -219,6 +220,38 @@ def test_the_status_agrees_with_the_books(
         each["partition"]: each["committed"] for each in status["partitions"]
     }
     assert {(0, 0)} == {(p["pending"], p["above_gap"]) for p in status["partitions"]}
+
+
+def test_what_is_skipped_is_the_same_wherever_it_is_told(
+    lasting_proxy: Deployment, dcache: FakeDCache, kafka: Kafka, topic: str
+) -> None:
+    """G7: each upload has a second record, the door's, which nobody may call a skip."""
+    mirror = lasting_proxy
+    mirror.tables["filter"] = {"rules": ["exclude *.tmp"]}
+    mirror.write()
+    running = started(mirror)
+    names = [f"{number}.dat" for number in range(6)]
+    for seed, name in enumerate([*names, "scratch.tmp"]):
+        dcache.upload(f"{RAW}/{name}", size=1000, seed=seed)
+    copied(mirror, *names)
+    dcache.tell(f"{RAW}/{names[0]}")
+    settled(dcache, kafka, topic)
+    assert 0 == running.stop()
+    status = told(mirror)["status"]
+    report = json.loads(mirror.run("report", "--json").stdout)["journal"]
+    (stopped,) = events(mirror, "watch-stopped")
+    finished = Counter(
+        each["event"]["reason"]
+        for each in events(mirror, "transfer-finished", "event-skipped")
+        if "reason" in each["event"]
+    )
+
+    assert {"already-mirrored", "excluded"} == status["skipped"].keys()
+    assert status["skipped"] == report["skipped_by_reason"] == finished
+    assert sum(status["skipped"].values()) == report["skipped"]
+    assert report["skipped"] == stopped["dcmirror"]["counts"]["skipped"]
+    assert f"stopped: 6 mirrored, {report['skipped']} skipped, 0 failed" in running.log
+    assert {"joined": 7} == status["covered"]
 
 
 def test_a_replay_is_seen_beside_the_daemon(

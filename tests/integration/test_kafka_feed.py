@@ -20,6 +20,10 @@ from engine_history import History
 from helpers import make_event
 from intake_bench import KAFKA, TOPIC, Bench
 
+#: What makes an event a hint that there was an upload, or the door's record of one.
+HINT: dict[str, Any] = {"msgType": "request", "cellType": "door"}
+REQUEST = HINT | {"moverInfo": {"isWrite": "write"}}
+
 
 def upload(number: int) -> bytes:
     path = f"/x/f{number}"
@@ -37,7 +41,9 @@ class Site:
         self.catalogue = Catalogue(home / "catalogue.db")
         reception = Reception(
             self.history.engine,
-            Planner(PathMap("https://door/", "/", "/x"), Rules.parse(())),
+            Planner(
+                PathMap("https://door/", "/", "/x"), Rules.parse(("exclude *.tmp",))
+            ),
             self.catalogue,
             self.ledgers,
             task_space=uuid.UUID(int=1),
@@ -61,6 +67,11 @@ class Site:
         """Retention, or a topic made anew, left only these uploads."""
         self.bench.consumer.firsts[0] = first
         self.bench.consumer.logs[0] = [upload(number) for number in numbers]
+
+    def read_record(self, **members: Any) -> None:
+        """Any record arrives."""
+        self.bench.consumer.logs[0].append(make_event(**members))
+        self.bench.turn()
 
     def take(self) -> None:
         """The loop takes what is there, and the thread goes on, again and again."""
@@ -160,3 +171,26 @@ def test_a_drain_drops_a_gap_with_the_records_before_it(site: Site) -> None:
 
     assert "offsets_lost" not in site.history.story.told
     assert site.paths == ["/x/f0", "/x/f1", "/x/f2"]
+
+
+def test_what_another_record_covers_is_no_skip_for_nobody_is_told(site: Site) -> None:
+    """The door's record before its pool's and behind it, and one that only hints."""
+    for number, order in enumerate((("pool", "door"), ("door", "pool"))):
+        upload = {"billingPath": f"/x/f{number}", "pnfsid": f"{number:036X}"}
+        kinds = {
+            "pool": {"initiator": f"door:{number}"},
+            "door": REQUEST | {"session": f"door:{number}"},
+        }
+        for kind in order:
+            site.read_record(**upload, **kinds[kind])
+    site.read_record(billingPath="/x/hint", **HINT)
+    site.read_record(billingPath="/x/removed.tmp")
+    site.take()
+    tally, told = site.history.engine.tally, site.history.story.told
+
+    assert {"joined": 2, "hint-ignored": 1} == tally.covered
+    assert {"excluded": 1} == tally.skipped
+    assert 1 == tally.counts()["skipped"]
+    assert (0, 1) == (told.count("skipped"), told.count("skipped_event"))
+    assert ["/x/f0", "/x/f1"] == site.paths
+    assert 4 == len(site.history.settler.settled)

@@ -81,7 +81,9 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 
 def test_health_has_one_sample_and_one_for_each_partition(told: Told) -> None:
-    tally = Tally(mirrored=3, failed=1, retries=2, skipped={"joined": 4})
+    tally = Tally(
+        mirrored=3, failed=1, retries=2, skipped={"left": 4}, covered={"joined": 9}
+    )
     told.story.health(Dispatcher(), tally, 10, {0: 5, 1: 0}, "billing")
     whole, first, second = told.events()
 

@@ -19,7 +19,7 @@ from dcmirror.core.failures import FailureClass
 from dcmirror.core.holds import HoldKey, HoldKind
 from dcmirror.core.jobs import CopyRecord, Job, JobKind, Progress, ResultKind
 from dcmirror.core.metric_table import METRICS, Kind, Metric
-from dcmirror.core.tally import DURATION_BOUNDS
+from dcmirror.core.tally import DURATION_BOUNDS, Cover
 from dcmirror.core.verdict import Limits
 from scraping import Scrape
 
@@ -71,6 +71,7 @@ def board(tmp_path: Path) -> Board:
     history.fail("bad", FailureClass.UNSAFE_PATH)
     history.end("damaged", ResultKind.SUPERSEDED, hosts=((DOOR, "door", 1, 0, 0),))
     history.engine.tally.take_retry("checksum-mismatch")
+    history.engine.tally.take_cover(Cover.JOINED)
     history.engine.progress["running"] = Progress("running", "data", 4, 10, WALL)
     history.engine.space.free_bytes = 10**12
     history.engine.holds.begin(HoldKey(HoldKind.POOL, POOL), "refused", 940.0)
@@ -110,6 +111,15 @@ def test_files_are_counted_by_outcome_and_reason(board: Board) -> None:
     assert {"checksum-mismatch": 1} == {
         name: n for name, n in found.by("retries_total", "class").items() if n
     }
+
+
+def test_records_without_an_outcome_are_no_files(board: Board) -> None:
+    found = scraped(board)
+
+    assert {"joined": 1.0, "hint-ignored": 0.0, "known": 0.0} == found.by(
+        "covered_records_total", "reason"
+    )
+    assert {"superseded": 1.0} == found.by("files_total", "reason", outcome="skipped")
 
 
 def test_histograms_are_cumulative(board: Board) -> None:

@@ -101,11 +101,18 @@ def test_rates_of_three_windows_and_since_the_start() -> None:
 
 
 def test_what_was_given_up_or_skipped_is_told_by_its_reason() -> None:
-    counts = {"failures": {"gone": 1, "forbidden": 2000}, "skipped": {"read": 7}}
+    counts = {
+        "failures": {"gone": 1, "forbidden": 2000},
+        "skipped": {"read": 7},
+        "covered": {"known": 2, "joined": 90},
+    }
 
     assert "Given up 2,000 forbidden, 1 gone" == row(text_of(**counts), "Given up")
     assert "Skipped" not in text_of(**counts)
-    assert "Skipped 7 read" == row(text_of(**counts, verbosity=1), "Skipped")
+    text = text_of(**counts, verbosity=1)
+    assert "Skipped 7 read" == row(text, "Skipped")
+    assert row(text, "Covered").startswith("Covered 90 joined, 2 known: records")
+    assert row(text, "skipped").split()[-1] == "7"
 
 
 def test_a_window_that_the_run_does_not_fill_is_left_empty() -> None:
