@@ -10,6 +10,10 @@ from dcmirror.commands.audit_report import AuditReport
 from dcmirror.core.amounts import bytes_text, count_text, plural
 from dcmirror.core.audit_findings import Area, Tally
 from dcmirror.core.journal_audit import AuditCounts
+from dcmirror.core.tally import Cover
+
+#: Kinds of settled offsets that nobody else calls skipped either.
+_COVERED = {f"skipped:{each.value}" for each in Cover}
 
 #: What is judged and stands well, but not as copied; and the words for it.
 _STANDINGS = {
@@ -89,12 +93,15 @@ def counts_of(report: AuditReport, totals: SpanTotals) -> AuditCounts:
 
 def _offsets(totals: SpanTotals) -> str:
     kinds = totals.kinds
-    skipped = sum(n for kind, n in kinds.items() if kind.startswith("skipped:"))
+    skips = {kind: n for kind, n in kinds.items() if kind.startswith("skipped:")}
+    covered = sum(n for kind, n in skips.items() if kind in _COVERED)
+    skipped = sum(skips.values()) - covered
     text = (
         f"offsets: {count_text(totals.offsets)} settled on "
         f"{plural(totals.partitions, 'partition')}: "
         f"{count_text(kinds['mirrored'])} mirrored, {count_text(kinds['failed'])} "
-        f"failed, {count_text(skipped)} skipped, "
+        f"failed, {count_text(skipped)} skipped, {count_text(covered)} covered by "
+        f"other records, "
         f"{count_text(kinds['not-ours'] + kinds['garbage'])} not ours"
     )
     if totals.overlapped:
