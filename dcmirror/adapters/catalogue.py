@@ -50,7 +50,7 @@ class SettleBatch:
 
     ``delivered`` are outbox lines that the journal has, ``failed`` the pnfsids of rows
     that went to failed.csv.  ``adopted`` are the paths of those copies that lay there
-    already: their bytes were not written anew.
+    already: their bytes were not written anew, and their sources perhaps not asked for.
     """
 
     copies: tuple[CopyRecord, ...] = ()
@@ -118,14 +118,21 @@ class Catalogue:
         with self._writing() as database:
             database.executemany(
                 f"INSERT INTO copies ({COPY_COLUMNS}) "
-                "VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (relative) DO UPDATE SET "
+                "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) "
+                "ON CONFLICT (relative) DO UPDATE SET "
                 "path=excluded.path, pnfsid=excluded.pnfsid, size=excluded.size, "
                 "adler32=excluded.adler32, verified=excluded.verified, "
                 "mtime_ns=excluded.mtime_ns, copied_at=excluded.copied_at, "
                 "event_time=excluded.event_time, topic=excluded.topic, "
                 '"partition"=excluded."partition", "offset"=excluded."offset", '
-                "source_deleted_at=NULL, gone_at=NULL",
-                map(_row_of, batch.copies),
+                # A mark that is believed is no witness that the source is back.
+                "source_deleted_at = CASE WHEN ?13 AND excluded.pnfsid = copies.pnfsid "
+                "AND excluded.size = copies.size THEN copies.source_deleted_at END, "
+                "gone_at=NULL",
+                (
+                    (*_row_of(copy), copy.relative in batch.adopted)
+                    for copy in batch.copies
+                ),
             )
             names = (copy.relative for copy in batch.copies)
             fresh = (storable(name) for name in names if name not in batch.adopted)

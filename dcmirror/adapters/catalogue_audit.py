@@ -18,11 +18,15 @@ from dcmirror.core.ledger import Span
 _NAMES_PER_QUERY = 500
 
 
-# What ended in the very moment that the copy's row says.
+# What ended in the very moment that the copy's row says; a file that we had deleted
+# before, and that was found gone then, is one that we deleted.
 _RESULT = (
     "CASE WHEN c.source_deleted_at IS NOT NULL THEN (SELECT d.result FROM deletions d "
-    "WHERE d.relative = c.relative AND d.ended_at = c.source_deleted_at "
-    "AND d.result IN ('deleted', 'already-gone', 'deleted-or-replaced') LIMIT 1) END"
+    "WHERE d.relative = c.relative AND (d.ended_at = c.source_deleted_at "
+    "AND d.result IN ('deleted', 'already-gone', 'deleted-or-replaced') "
+    "OR d.result = 'deleted' AND d.pnfsid = c.pnfsid "
+    "AND d.ended_at < c.source_deleted_at) "
+    "ORDER BY d.result = 'already-gone' LIMIT 1) END"
 )
 
 

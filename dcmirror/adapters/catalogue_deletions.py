@@ -227,14 +227,18 @@ def _insert(database: sqlite3.Connection, wish: Wish, at: float, mirror: str) ->
 
 
 def _mark_deleted(database: sqlite3.Connection, number: int, at: float) -> None:
-    """Only of the copy that it was made of: a newer one has a source of its own."""
+    """Only of the copy that it was made of: a newer one has a source of its own.
+
+    One of the same pnfsid has the same source, even if it was adopted meanwhile.
+    """
     database.execute(
         "UPDATE copies SET source_deleted_at = ?1 WHERE EXISTS ("
         "SELECT 1 FROM deletions WHERE deletions.rowid = ?2 "
         "AND copies.relative = deletions.relative "
         "AND copies.pnfsid IS deletions.pnfsid AND copies.size = deletions.size "
         "AND copies.adler32 IS deletions.adler32 "
-        "AND copies.copied_at <= deletions.intended_at) "
+        "AND (copies.pnfsid = deletions.pnfsid "
+        "OR copies.copied_at <= deletions.intended_at)) "
         "AND relative = (SELECT relative FROM deletions WHERE rowid = ?2)",
         (at, number),
     )

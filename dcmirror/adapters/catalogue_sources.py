@@ -8,6 +8,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+# When it was last concluded that the source is not there; 0 for never.
+_CONCLUDED = "max(ifnull(source_deleted_at, 0), ifnull(gone_at, 0))"
+
 
 def clear_damage(database: sqlite3.Connection, names: Iterable[str]) -> None:
     """The bytes of these copies are right, as was just seen."""
@@ -23,7 +26,7 @@ def deleted(
     marks = ",".join("?" * len(names))
     rows = database.execute(
         f"SELECT relative FROM copies WHERE relative IN ({marks}) "
-        "AND source_deleted_at < ?",
+        f"AND {_CONCLUDED} > 0 AND {_CONCLUDED} < ?",
         (*names, before),
     )
     return [name for (name,) in rows]
@@ -34,7 +37,7 @@ def bring_back(
 ) -> None:
     """Their sources are there: names, and when they were copied."""
     database.executemany(
-        "UPDATE copies SET source_deleted_at = NULL WHERE relative = ? "
-        "AND copied_at = ? AND source_deleted_at < ?",
+        "UPDATE copies SET source_deleted_at = NULL, gone_at = NULL "
+        f"WHERE relative = ? AND copied_at = ? AND {_CONCLUDED} < ?",
         ((name, copied_at, before) for name, copied_at in copies),
     )
