@@ -23,7 +23,9 @@ from dcmirror.errors import ExitStatus
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="List nothing; look only at the files named here, a namespace path a line, or "
-    'a dump with "path size [adler32]" lines. - reads standard input.',
+    'a dump with "path size [adler32]" lines. It is a dump if the first 100 lines look '
+    "so, and one of them has a tab before the size, or an Adler-32 (not of digits "
+    "alone) or - behind it; else each line is a path. - reads standard input.",
 )
 @click.option(
     "--trust-size",

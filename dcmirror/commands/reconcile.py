@@ -30,7 +30,7 @@ from dcmirror.commands.reconcile_work import Comparison, Ended, Work, say
 from dcmirror.core.differences import DifferenceKind
 from dcmirror.core.filters import Rules as Filter
 from dcmirror.core.findings import Finding, Summary
-from dcmirror.core.name_list import BadLine, NamedFile, read_names
+from dcmirror.core.name_list import BadLine, ListForm, NamedFile, read_names
 from dcmirror.core.paths import PathMap, path_map_of
 from dcmirror.errors import ConfigError, DcmirrorError, ExitStatus
 from dcmirror.processes.reconcile_timer import PARENT
@@ -163,9 +163,14 @@ def _names(
     if options.names is None:
         yield None
         return
+
+    def tell(form: ListForm) -> None:
+        if options.verbosity >= 0:
+            say(f"--from {options.names} is {form.value}")
+
     try:
         with _opened(options.names) as lines:
-            yield read_names(lines, path_map, root)
+            yield read_names(lines, path_map, root, tell)
     except OSError as exc:
         raise ConfigError(f"--from {options.names}: {exc.strerror}") from exc
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain, islice
 
 from dcmirror.core.paths import PathMap
 
 #: Lines that are looked at to tell a dump from a list of paths.
 _SAMPLE = 100
-_DUMP = re.compile(r"(/.*?\S)[ \t]+([0-9]{1,19})(?:[ \t]+([0-9a-fA-F]{8}|-))?[ \t]*")
+_REST = r"([0-9]{1,19})(?:[ \t]+([0-9a-fA-F]{8}|-))?[ \t]*"
+# The first one that fits: behind a tab stands no part of the name.
+_TABBED = re.compile(r"(/[^\t]*?[^\t ]) *\t[ \t]*" + _REST)
+_SPACED = re.compile(r"(/.*?\S)[ \t]+" + _REST)
 _MOST_BYTES = 16384
+
+
+class ListForm(StrEnum):
+    """What a list is taken for."""
+
+    PATHS = "a list of paths"
+    DUMP = "a dump of paths and sizes"
+    NUMBERED = (
+        "a list of paths that end in numbers; in a dump a size has a tab before it, or "
+        "some line an Adler-32 behind it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +49,21 @@ class BadLine:
 
 
 def read_names(
-    lines: Iterable[bytes], path_map: PathMap, under: str | None = None
+    lines: Iterable[bytes],
+    path_map: PathMap,
+    under: str | None = None,
+    on_form: Callable[[ListForm], None] = lambda form: None,
 ) -> Iterator[NamedFile | BadLine]:
     """What each line names; empty ones and those that begin with # name nothing.
 
-    It is a dump ("path size [adler32]") if all of the first 100 lines are; names may
-    have spaces in both.  ``under``: other files are left out without a word.
+    ``under``: other files are left out without a word.  ``on_form`` hears what the list
+    is taken for, before the first line.
     """
     rest = iter(lines)
     sample = list(islice(rest, _SAMPLE))
-    is_dump = _is_dump(sample)
+    form = form_of(sample)
+    on_form(form)
+    is_dump = form is ListForm.DUMP
     for number, line in enumerate(chain(sample, rest), start=1):
         if line.strip() and not line.startswith(b"#"):
             found = _read(number, line, path_map, is_dump=is_dump)
@@ -51,13 +71,33 @@ def read_names(
                 yield found
 
 
-def _is_dump(sample: list[bytes]) -> bool:
+def form_of(sample: Iterable[bytes]) -> ListForm:
+    """What a list that begins with these lines is.
+
+    It is a dump if all of them end in a size or a size and an Adler-32, and one shows
+    that it is no part of the name: names may end in numbers, and dates, too.
+    """
     texts = [
         line.decode("utf-8", "replace").rstrip("\r\n")
         for line in sample
         if line.strip() and not line.startswith(b"#")
     ]
-    return bool(texts) and all(map(_DUMP.fullmatch, texts))
+    if not texts or not all(map(_fields, texts)):
+        return ListForm.PATHS
+    return ListForm.DUMP if any(map(_is_proof, texts)) else ListForm.NUMBERED
+
+
+def _fields(text: str) -> re.Match[str] | None:
+    return _TABBED.fullmatch(text) or _SPACED.fullmatch(text)
+
+
+def _is_proof(text: str) -> bool:
+    """Whether a line of path and size can hardly be a path alone."""
+    if _TABBED.fullmatch(text):
+        return True
+    fields = _SPACED.fullmatch(text)
+    digest = (fields and fields[3]) or "0"
+    return not digest.isdigit()
 
 
 def _read(
@@ -69,7 +109,7 @@ def _read(
         text = line.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         return BadLine(number, "not UTF-8")
-    fields = _DUMP.fullmatch(text) if is_dump else None
+    fields = _fields(text) if is_dump else None
     if is_dump and fields is None:
         return BadLine(number, "not a path, a size and perhaps an Adler-32")
     path, size, adler32 = fields.groups() if fields else (text, None, None)

@@ -207,6 +207,24 @@ def test_a_dump_is_compared_without_asking_the_source(
 
     assert json.loads(done.stdout)["outcomes"] == {"copied": 1, "vanished": 1}
     assert deployment.failed_rows() == []
+    assert "dump.txt is a dump of paths and sizes\n" in done.stderr
+
+
+def test_a_list_of_paths_that_end_in_numbers_is_no_dump(
+    deployment: Deployment, source: FakeDCache
+) -> None:
+    numbered = {f"file {number}" for number in (1, 2, 3)}
+    for name in numbered:
+        source.upload(f"{RAW}/{name}", size=1000, seed=1)
+    names = deployment.home / "names.txt"
+    names.write_text("".join(f"{RAW}/{name}\n" for name in sorted(numbered)))
+    done = deployment.run("reconcile", *OLD, "--from", str(names))
+
+    assert done.returncode == 0, done.stderr
+    assert deployment.files() == numbered
+    assert "is a list of paths that end in numbers; in a dump" in done.stderr
+    quiet = deployment.run("reconcile", *OLD, "-q", "--from", str(names))
+    assert (quiet.stdout, quiet.stderr) == ("", "")
 
 
 def test_a_listing_that_breaks_off_makes_no_file_look_deleted(
