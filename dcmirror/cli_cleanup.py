@@ -44,7 +44,8 @@ from dcmirror.errors import ExitStatus
 @click.option(
     "--undo-list",
     is_flag=True,
-    help="Print what was ever deleted, and where the copies are.",
+    help="Print what was ever deleted, and where the copies are; `unknown` is what was "
+    "begun, as by a run that was killed, until the next one finds out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV, with a header.")

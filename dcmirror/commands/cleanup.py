@@ -17,6 +17,7 @@ from dcmirror.commands.cleanup_room import Pulse, Room, say
 from dcmirror.commands.cleanup_sweep import sweep
 from dcmirror.commands.engine_run import SIGNALLED
 from dcmirror.commands.report import Form
+from dcmirror.core.amounts import plural
 from dcmirror.core.cleanup_plan import Census
 from dcmirror.core.deletion import ENDS
 from dcmirror.core.journal_cleanup import CleanupTally
@@ -76,10 +77,15 @@ def cleanup(options: CleanupOptions) -> ExitStatus | int:
 def _undo_list(options: CleanupOptions, state: StateDirectory) -> ExitStatus:
     book = DeletionBook(state.catalogue)
     try:
-        rows = book.deletions()
-        show.undo_list(options.form, (row for row in rows if row.result in ENDS))
+        rows = (row for row in book.deletions() if row.result in {*ENDS, None})
+        unknown = show.undo_list(options.form, rows)
     finally:
         book.close()
+    if unknown and options.verbosity >= 0:
+        say(
+            f"what became of {plural(unknown, 'source')} is not known: the next "
+            "cleanup finds out, as far as it can"
+        )
     return ExitStatus.DONE
 
 

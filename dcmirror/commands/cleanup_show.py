@@ -30,6 +30,8 @@ _UNDO = (
     *("path", "pnfsid", "size", "adler32", "deleted_at", "result", "copy"),
     *("copy_is_there",),
 )
+# It was begun; a killed run leaves it to the next one to find out.
+_UNKNOWN = "unknown"
 
 
 class Sheet:
@@ -122,19 +124,22 @@ def census_line(census: Census) -> str:
     )
 
 
-def undo_list(form: Form, rows: Iterable[Intent]) -> None:
-    """What is not at the source any more, and where its copy is.
+def undo_list(form: Form, rows: Iterable[Intent]) -> int:
+    """What is not at the source any more, and where its copy is; how many are unknown.
 
-    Only what we deleted is counted; the rest was gone, or replaced, when we looked.
+    Only what we deleted is counted; the rest was gone, or replaced, when we looked, or
+    is an intent whose end nobody has seen.
     """
     sheet = Sheet(form, "deleted", _UNDO)
     sheet.begin()
-    count = size = 0
+    count = size = unknown = 0
     for row in rows:
+        unknown += row.result is None
         if row.result == Result.DELETED:
             count, size = count + 1, size + (row.size or 0)
         sheet.row(*_undo_row(row))
     sheet.end({"deleted": count, "deleted_bytes": size})
+    return unknown
 
 
 def _undo_row(row: Intent) -> tuple[Document, str]:
@@ -145,13 +150,13 @@ def _undo_row(row: Intent) -> tuple[Document, str]:
         "size": row.size,
         "adler32": _sum(row.adler32),
         "deleted_at": _time(row.ended_at),
-        "result": row.result,
+        "result": row.result or _UNKNOWN,
         "copy": row.copy,
         "copy_is_there": there,
     }
     cells = (
-        document["deleted_at"],
-        row.result,
+        document["deleted_at"] or "-",
+        document["result"],
         row.pnfsid or "-",
         str(row.size),
         document["adler32"] or "-",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -12,11 +13,13 @@ import pytest
 
 from cleanup_site import Site
 from copies import RAW
+from dcmirror.adapters.catalogue_deletions import Wish
 from dcmirror.commands import audit_report
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.reconcile import ReconcileOptions, reconcile
 from dcmirror.commands.report import Form
 from dcmirror.core.cleanup_plan import Budget
+from dcmirror.core.deletion import Result
 from dcmirror.core.differences import DifferenceKind
 
 
@@ -193,3 +196,61 @@ def test_the_undo_list_counts_only_what_we_deleted(
 
     assert document["summary"] == {"deleted": 1, "deleted_bytes": 70}
     assert sorted(line.split("\t")[1] for line in lines) == ["already-gone", "deleted"]
+
+
+def undo_list(site: Site, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Its rows by their names, in their order."""
+    capsys.readouterr()
+    site.run(undo_list=True, form=Form.JSON, verbosity=-1)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    rows = json.loads(printed.out)["deleted"]
+    return {row["path"].removeprefix(f"{RAW}/"): row for row in rows}
+
+
+def kill_amid_deletions(site: Site) -> None:
+    """Two intents are open, and one source was noted between them."""
+    site.copies("a", "b", "c")
+    site.intend("a", None)
+    book = site.book()
+    (copy,) = book.lookup(["b"]).values()
+    book.note([Wish(copy, None)], Result.GONE, time.time(), str(site.mirror))
+    book.close()
+    site.intend("c", f"{RAW}/.dcmirror-0123456789abcdef.isolated")
+    for name in ("b", "c"):
+        site.source.remove(f"{RAW}/{name}")
+
+
+def test_the_undo_list_has_what_a_killed_run_may_have_deleted(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill_amid_deletions(site)
+    rows = undo_list(site, capsys)
+
+    assert [(name, row["result"]) for name, row in rows.items()] == [
+        ("a", "unknown"),
+        ("b", "already-gone"),
+        ("c", "unknown"),
+    ]
+    assert rows["a"]["deleted_at"] is None
+    assert rows["a"]["copy"] == str(site.mirror / "a")
+    site.run()
+    assert {row["result"] for row in undo_list(site, capsys).values()} == {
+        "already-gone",
+        "deleted",
+    }
+
+
+def test_the_undo_list_says_that_some_ends_are_not_known(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill_amid_deletions(site)
+    site.run(undo_list=True)
+    printed = capsys.readouterr()
+    site.run(undo_list=True, form=Form.CSV)
+    table = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+
+    assert printed.out.startswith("-\tunknown\t")
+    assert "what became of 2 sources is not known" in printed.err
+    assert [row["result"] for row in table] == ["unknown", "already-gone", "unknown"]
+    assert [row["deleted_at"] for row in table[::2]] == ["", ""]
