@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 
-# C0, DEL and C1; the line and paragraph separators that some readers break lines at;
-# marks that nobody sees or that turn the direction of text; lone surrogates, which no
-# file takes.
+# Unicode's control and format characters, line and paragraph separators and lone
+# surrogates: they command a terminal, break a line, turn the direction of text, or are
+# seen by nobody.  Not its other spaces (U+00A0, U+3000): they look like what they are,
+# and people name files with them.
 _UNSAFE = (
-    "\x00-\x1f\x7f-\x9f\u2028\u2029"
-    "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    "\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e007f"
 )
 _SHOWN = re.compile(f"[{_UNSAFE}]")
 _KEPT = re.compile(f"[{_UNSAFE}\\\\]")
-_ESCAPE = re.compile(r"\\(?:([\\nrt])|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+# Eight digits only as ``_escape`` writes them: others are no character, or have four.
+_ESCAPE = re.compile(
+    r"\\(?:([\\nrt])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[1-9a-f]|10)[0-9a-f]{4}))"
+)
 
 # One-time ids, macaroons and passwords stand in the query or before the host.
-_USER = re.compile(r"(\w://)[^\s/@?#]+@")
+# A password may have an @ of its own: the last one before the path ends it.
+_USER = re.compile(r"(\w://)[^\s/?#]+@")
 _QUERY = re.compile(r"""(\w://[^\s?"'<>]*)\?[^\s"'<>)\]]+""")
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
@@ -25,7 +32,7 @@ _LONG = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 def shown(text: str) -> str:
     """For eyes: what could break a line or command a terminal becomes an escape."""
-    return text if text.isprintable() and text.isascii() else _SHOWN.sub(_escape, text)
+    return text if text.isprintable() else _SHOWN.sub(_escape, text)
 
 
 def kept(text: str) -> str:
@@ -48,10 +55,13 @@ def without_secrets(text: str) -> str:
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
-    short = _SHORT.get(character)
-    return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+    if short := _SHORT.get(character):
+        return short
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _unescape(match: re.Match[str]) -> str:
-    letter, byte, unit = match.groups()
-    return _LONG[letter] if letter else chr(int(byte or unit, 16))
+    letter, byte, unit, point = match.groups()
+    return _LONG[letter] if letter else chr(int(byte or unit or point, 16))

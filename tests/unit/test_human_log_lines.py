@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +46,8 @@ FORGERIES = [
     "/pnfs/\u2066\u2069\u200f\u061c",
     "/pnfs/\x07\x08\x7f\0",
     "/pnfs/\ud800\udcff",
+    "/pnfs/a\xad\u180e\u206a\ufff9b\ufffb",
+    "/pnfs/a\U000e0001\U000e0061\U000e007f",
 ]
 
 
@@ -66,6 +70,7 @@ def test_a_name_cannot_make_a_second_line_or_command_a_terminal(name, place):
             "https://me:S3CRET@door/x, http://d/y?a=S3CRET",
             "https://door/x, http://d/y?...",
         ),
+        ("https://u:S3@CR@ET@door/@x (me@here)", "https://door/@x (me@here)"),
         ("what? where? mail me@here", "what? where? mail me@here"),
         ("https://door/a%3Fb is fine", "https://door/a%3Fb is fine"),
     ],
@@ -74,14 +79,53 @@ def test_no_token_of_a_url_reaches_the_log(text, expected):
     assert f" {expected} (" in format_line(AT, "COPY_FAILED", text, TASK)
 
 
-@pytest.mark.parametrize("name", [*FORGERIES, "\\n", "a\\", "\\x41", "ü\t'\"", ""])
+BACKSLASHES = ["\\n", "a\\", "\\x41", "\\U000e0061", "\\\\U000e0061", "ü\t'\"", ""]
+
+
+@pytest.mark.parametrize("name", [*FORGERIES, *BACKSLASHES])
 def test_what_is_kept_can_be_restored(name):
     assert restored(kept(name)) == name
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\\udb40\\udc61", "\udb40\udc61"),
+        ("a\xadb", "a\xadb"),
+        ("\\U00000061", "\\U00000061"),
+        ("\\U00110000", "\\U00110000"),
+    ],
+)
+def test_what_was_kept_before_long_escapes_is_restored_as_it_was(text, expected):
+    assert restored(text) == expected
+
+
 def test_ordinary_names_stay_as_they_are():
-    for name in ("/pnfs/a b/ü-猫.tar", "back\\slash", "ü\\b", "100 %"):
+    for name in ("/pnfs/a b/ü-猫.tar", "back\\slash", "ü\\b", "100 %", "a\xa0\u3000b"):
         assert shown(name) == name
+
+
+def every_character():
+    return map(chr, range(sys.maxunicode + 1))
+
+
+def test_no_character_commands_turns_hides_or_breaks_a_line():
+    """And no other becomes an escape, but for some that Unicode does not know yet."""
+    disguises = ("Cc", "Cf", "Zl", "Zp", "Cs")
+    escaped = {c for c in every_character() if shown(c) != c}
+
+    for character in every_character():
+        if unicodedata.category(character) in disguises:
+            assert character in escaped
+    others = {unicodedata.category(c) for c in escaped}.difference(disguises)
+    assert others <= {"Cn"}
+    assert all(shown(c).isascii() for c in escaped)
+
+
+def test_every_character_can_be_restored():
+    text = "".join(every_character())
+
+    assert restored(kept(text)) == text
 
 
 def read(path):
