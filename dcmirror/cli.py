@@ -31,6 +31,7 @@ from dcmirror import (
 )
 from dcmirror.cli_help import epilog
 from dcmirror.cli_options import common as _common
+from dcmirror.core.escapes import shown, shown_lines, without_secrets
 from dcmirror.errors import DcmirrorError, ExitStatus
 
 _STOPPED_BY_INT = 128 + signal.SIGINT
@@ -215,9 +216,9 @@ def _unexpected(error: Exception, *, is_verbose: bool) -> int:
     text = "".join(traceback.format_exception(error))
     if is_verbose:
         with suppress(OSError):
-            click.echo(text, err=True)
+            click.echo(shown_lines(without_secrets(text)), err=True)
     what = " ".join(traceback.format_exception_only(error)[-1].split())
-    _tell(f"unexpected: {what} ({_keep(text)})")
+    _tell(f"unexpected: {shown(without_secrets(what))} ({_keep(text)})")
     return int(ExitStatus.UNEXPECTED)
 
 

@@ -35,6 +35,14 @@ def shown(text: str) -> str:
     return text if text.isprintable() else _SHOWN.sub(_escape, text)
 
 
+def shown_lines(text: str) -> str:
+    """The same for a text of several lines, as a traceback is.
+
+    Those below the first are set in, so that none of them passes for another's.
+    """
+    return "\n  ".join(shown(line) for line in text.rstrip("\n").split("\n"))
+
+
 def kept(text: str) -> str:
     """The same with the backslash escaped too, so that ``restored`` undoes it."""
     return _KEPT.sub(_escape, text)

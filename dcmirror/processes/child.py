@@ -24,6 +24,7 @@ from typing import Any
 
 from dcmirror.adapters.linux import die_with_parent, set_pipe_size
 from dcmirror.adapters.locks import share_children_lock
+from dcmirror.core.escapes import shown_lines, without_secrets
 from dcmirror.errors import DcmirrorError, ExitStatus
 from dcmirror.processes.garbage import collect_rarely
 
@@ -145,9 +146,9 @@ def _leave(text: str, status: ExitStatus) -> None:
     """Say why on standard error and end at once, without multiprocessing's own exit."""
     if text:
         with contextlib.suppress(OSError):
-            sys.stderr.write(
-                f"dcmirror: {multiprocessing.current_process().name}: {text}\n"
-            )
+            name = multiprocessing.current_process().name
+            said = shown_lines(without_secrets(text))
+            sys.stderr.write(f"dcmirror: {name}: {said}\n")
             sys.stderr.flush()
     os._exit(int(status))
 

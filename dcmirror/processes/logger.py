@@ -10,10 +10,8 @@ import gc
 import os
 import select
 import signal
-import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,7 +24,7 @@ from dcmirror.adapters.linux import keep_freed_memory
 from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
 from dcmirror.errors import DcmirrorError, LockedError
-from dcmirror.processes.route import CheckpointBook, Route, Stop
+from dcmirror.processes.route import CheckpointBook, Route, Stop, say
 from dcmirror.processes.signals import Signals
 from dcmirror.settings import Settings
 
@@ -65,7 +63,7 @@ def logger_main(boot: LoggerBoot) -> None:
             boot.settings.metrics,
             boot.status,
             shipping_report.path_beside(boot.checkpoint),
-            lambda text: _say(boot.name, text),
+            lambda text: say(boot.name, text),
         )
     logger = Logger(boot, make_sinks(boot), _Signals(boot.drain_seconds))
     keep_freed_memory(_BATCH_MEMORY)
@@ -228,12 +226,7 @@ class Logger:
         if text == self._complaint:
             return
         self._complaint = text
-        _say(self._boot.name, text)
-
-
-def _say(name: str, text: str) -> None:
-    with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"dcmirror: {name}: {text}\n".encode())
+        say(self._boot.name, text)
 
 
 def _reasons(routes: list[Route]) -> str | None:

@@ -20,6 +20,7 @@ from dcmirror.adapters import checkpoints
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal_reader import JournalReader
 from dcmirror.adapters.sinks import Receipt, ShippedLine, Sink
+from dcmirror.core.escapes import shown, without_secrets
 
 _POLL_SECONDS = 0.5
 _CHECKPOINT_SECONDS = 1.0
@@ -256,8 +257,11 @@ class Route:
             self._say("ships again")
 
     def _say(self, text: str) -> None:
-        with suppress(OSError):
-            os.write(
-                sys.stderr.fileno(),
-                f"dcmirror: {self._name}: {self._sink.name}: {text}\n".encode(),
-            )
+        say(self._name, f"{self._sink.name}: {text}")
+
+
+def say(name: str, text: str) -> None:
+    """A line on standard error, whatever a server has put into it."""
+    line = shown(without_secrets(f"dcmirror: {name}: {text}"))
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())

@@ -55,3 +55,49 @@ def test_no_signal_reaches_even_the_first_child_while_it_is_made(
         "exit status: 0",
         "ours: set()",
     ]
+
+
+# As another library words it, with what a server sent.
+FAILS = r"""
+import sys
+from pathlib import Path
+
+from dcmirror.processes.child import spawn_child
+
+
+def fail(boot):
+    raise RuntimeError(
+        "https://u:S3CRET@h/ said\n"
+        "2026/01/01 00:00:00 [COPY_OVER] /d/forged (task)\n"
+        "\x1b[2J\x9b2J\u2028\ud800"
+    )
+
+
+if __name__ == "__main__":
+    child = spawn_child("w", 1, fail, lambda inbox, outbox: "boot", Path(sys.argv[1]))
+    child.process.join()
+"""
+
+
+def test_a_childs_last_words_forge_no_line_and_command_no_terminal(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FAILS)
+    ran = subprocess.run(
+        [sys.executable, script, tmp_path / "children.lock"],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    first, *more = ran.stderr.splitlines()
+
+    assert first == "dcmirror: dcmirror w: Traceback (most recent call last):"
+    assert all(line.startswith("  ") for line in more)
+    assert more[-3:] == [
+        "  RuntimeError: https://h/ said",
+        "  2026/01/01 00:00:00 [COPY_OVER] /d/forged (task)",
+        "  \\x1b[2J\\x9b2J\\u2028\\ud800",
+    ]

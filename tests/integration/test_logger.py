@@ -9,17 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 
 from dcmirror.adapters import checkpoints, locks, segments, shipping_report
 from dcmirror.adapters.journal import Journal
 from dcmirror.adapters.journal_reader import JournalReader
-from dcmirror.adapters.sinks import FileSink, ShippedLine
+from dcmirror.adapters.sinks import FileSink, NoSink, Receipt, ShippedLine
 from dcmirror.processes.logger import LoggerBoot, logger_main
-from dcmirror.processes.route import CheckpointBook, Route, Stop
+from dcmirror.processes.route import CheckpointBook, Route, Stop, say
 from dcmirror.settings import DCache, Kafka, Local, Settings
+from foreign_words import FOREIGN
 from helpers import wait_until
 
 SETTINGS = Settings(
@@ -451,6 +455,56 @@ def test_a_kill_after_the_export_was_taken_away_doubles_no_line(bench, removes):
 
     assert bench.exported() == [10, 11, 12]
     journal.close()
+
+
+class RefusingSink(NoSink):
+    """Says why not, in words of others: at first it fails, then it answers."""
+
+    def __init__(self, said):
+        self.said = said
+        self.fails = True
+
+    def ship(self, lines):
+        if self.fails:
+            self.fails = False
+            raise OSError(self.said)
+        return Receipt(0, trouble=f"503: {self.said}", pause=1.0, rest=tuple(lines))
+
+
+@hypothesis_settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(said=FOREIGN)
+def test_nothing_that_a_server_says_forges_a_line_or_commands_a_terminal(
+    capfd, tmp_path_factory, said
+):
+    bench = Bench(tmp_path_factory.mktemp("said"))
+    journal = bench.journal()
+    write(journal, [1])
+    book, stop = CheckpointBook(bench.checkpoint, ("none",)), Stop()
+    reader = JournalReader(bench.journal_directory)
+    made = Route("logger", reader, RefusingSink(said), book, stop)
+    stop.ask(60.0)
+    for _ in ("fails", "answers"):
+        made.run()
+    journal.close()
+    told = capfd.readouterr().err
+    lines = told.splitlines()
+
+    assert told.count("\n") == len(lines) == 2
+    kinds = {unicodedata.category(character) for character in told.replace("\n", "")}
+    assert not kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert all(line.startswith("dcmirror: logger: none: ") for line in lines)
+
+
+def test_no_password_of_a_url_reaches_standard_error(capfd):
+    say("logger", "no answer from https://elastic:S3CR@ET@es:9200/_bulk?key=S3CRET")
+
+    assert capfd.readouterr().err == (
+        "dcmirror: logger: no answer from https://es:9200/_bulk?...\n"
+    )
 
 
 def test_an_export_of_another_instance_is_not_cut(tmp_path):

@@ -250,10 +250,17 @@ def test_very_verbose_shows_the_traceback_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    command.ending = RuntimeError("x")
+    command.ending = RuntimeError("\x1b[2Jx\ndcmirror: all is well")
     cli.run(["watch", "-c", str(config_path), "-v", "-v"])
+    first, *more, last = capsys.readouterr().err.splitlines()
 
-    assert "Traceback" in capsys.readouterr().err
+    assert first == "Traceback (most recent call last):"
+    assert more[-2:] == [
+        "  RuntimeError: \\x1b[2Jx",
+        "  dcmirror: all is well",
+    ]
+    assert last.startswith("dcmirror: unexpected: ")
+    assert "\x1b" not in last
 
 
 def test_an_interrupt_is_quiet(
