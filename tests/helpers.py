@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +32,20 @@ def wait_until(
             raise AssertionError(f"{claim}: not within {deadline} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
+
+
+def in_time(call: Callable[[], T], deadline: float = 20.0) -> T:
+    """What it returns or raises; a call that never ends fails, and hangs no test."""
+    done: Future[T] = Future()
+
+    def end() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as exc:  # noqa: BLE001 - whoever asked gets it
+            done.set_exception(exc)
+
+    threading.Thread(target=end, daemon=True).start()
+    return done.result(deadline)
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 from dcmirror.adapters import locks
@@ -48,6 +49,7 @@ class FailedCsv:
     """The file at ``path``, opened anew each time, since it may be replaced."""
 
     def __init__(self, path: Path, lock_seconds: float = _LOCK_SECONDS) -> None:
+        self._given = path
         # Through a symlink, the lock and the temporary belong beside the real file.
         self.path = Path(os.path.realpath(path))
         self.torn_path = self.path.with_name(self.path.name + ".torn")
@@ -119,6 +121,7 @@ class FailedCsv:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self._check_kind()
         try:
             with locks.acquire(self._lock_path, self._lock_seconds):
                 yield
@@ -128,6 +131,12 @@ class FailedCsv:
             raise BooksError(str(exc)) from exc
         except OSError as exc:
             raise BooksError(f"{self.path}: {exc.strerror or exc}") from exc
+
+    def _check_kind(self) -> None:
+        """A device or a pipe keeps no rows, and our first rewrite would replace it."""
+        with suppress(OSError):  # who opens it says why not
+            if not S_ISREG(os.stat(self._given).st_mode):
+                raise BooksError(f"{self._given}: not a regular file")
 
     def _set_aside_if_not_ours(self, now: float | None) -> Path | None:
         try:

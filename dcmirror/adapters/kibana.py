@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import ssl
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dcmirror.adapters.durable import sync_directory, write_all
 from dcmirror.adapters.elastic_admin import is_too_old
 from dcmirror.adapters.elastic_client import authorization
+from dcmirror.adapters.whole_file import write_whole
 from dcmirror.core.elastic_templates import OLDEST
-from dcmirror.errors import ConfigError, ElasticError
+from dcmirror.errors import ElasticError
 from dcmirror.settings import Elasticsearch
 
 IMPORT = "/api/saved_objects/_import?overwrite=true"
@@ -184,17 +184,8 @@ def write_objects(path: Path, ndjson: str) -> bool:
     Raises:
         ConfigError: the file cannot be written.
     """
-    try:
-        if path.exists() and path.read_text("utf-8") == ndjson:
+    with suppress(OSError):  # who cannot read it may write it, or is told why not
+        if path.is_file() and path.read_bytes() == ndjson.encode():
             return False
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            write_all(fd, ndjson.encode())
-        finally:
-            os.close(fd)
-        temporary.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+    write_whole(path, ndjson)
     return True

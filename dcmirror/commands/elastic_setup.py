@@ -14,6 +14,7 @@ from dcmirror.adapters.key_file import new_key_file
 from dcmirror.adapters.kibana import IMPORT, Kibana, write_objects
 from dcmirror.core.elastic_plan import Choices, Installed, Step, plan, rivals
 from dcmirror.core.elastic_templates import api_key
+from dcmirror.core.escapes import shown
 from dcmirror.core.kibana_objects import saved_objects_ndjson
 from dcmirror.errors import ConfigError, ElasticError, ExitStatus
 from dcmirror.settings import Elasticsearch
@@ -87,7 +88,7 @@ def setup(options: SetupOptions) -> ExitStatus:
 def _server(admin: ElasticAdmin) -> str:
     server = admin.look()
     cluster = f" (cluster {server.cluster})" if server.cluster else ""
-    return f"{server.title} at {admin.where}{cluster}"
+    return shown(f"{server.title} at {admin.where}{cluster}")
 
 
 def _steps(options: SetupOptions, admin: ElasticAdmin) -> list[Step]:
@@ -175,5 +176,5 @@ def _plan_of_templates(options: SetupOptions) -> list[Step]:
             options.echo(f"# {_server(admin)}: this only reads")
             return _steps(options, admin)
         except ElasticUnreachableError as error:
-            options.echo(f"# {error}; everything it would take:")
+            options.echo(f"# {shown(str(error))}; everything it would take:")
             return plan(Installed(), options.choices)

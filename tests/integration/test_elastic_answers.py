@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import pytest
 
 from dcmirror import cli
 from dcmirror.core.kibana_objects import saved_objects_ndjson
+from helpers import in_time
 from servers.answering import Answer, AnsweringServer
 
 if TYPE_CHECKING:
@@ -491,7 +493,45 @@ def test_a_file_for_the_dashboards_that_cannot_be_written_is_told(
     file = tmp_path / "none" / "objects.ndjson"
     status, _, err = run("--url", server.url, "--kibana-file", file)
 
-    assert (status, err) == (4, f"dcmirror: {file}: No such file or directory\n")
+    why = "cannot be written: No such file or directory"
+    assert (status, err) == (4, f"dcmirror: {file}: {why}\n")
+
+
+def test_a_pipe_for_the_dashboards_stays_one_and_takes_them(
+    server: AnsweringServer, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    found: list[str] = []
+    reader = Thread(target=lambda: found.append(fifo.read_text()), daemon=True)
+    reader.start()
+    status, _, _ = in_time(lambda: run("--url", server.url, "--kibana-file", fifo))
+    reader.join(10)
+
+    assert (status, fifo.is_fifo()) == (0, True)
+    assert found == [saved_objects_ndjson()]
+
+
+def test_nobody_is_led_elsewhere_by_a_file_that_was_there_before(
+    server: AnsweringServer, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """In a directory of others, who can guess the name of a temporary file."""
+    victim, file = tmp_path / "victim", tmp_path / "objects.ndjson"
+    victim.write_text("precious")
+    (tmp_path / f".{file.name}.{os.getpid()}").symlink_to(victim)
+    status, _, _ = run("--url", server.url, "--kibana-file", file)
+
+    assert (status, file.read_text()) == (0, saved_objects_ndjson())
+    assert victim.read_text() == "precious"
+
+
+def test_what_a_server_calls_itself_commands_no_terminal(
+    server: AnsweringServer, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    server.answers["GET /"] = Answer(200, {**ROOT, "cluster_name": "a\x1b[2J\nb"})
+    _, out, _ = run("--url", server.url, "--no-kibana")
+
+    assert "(cluster a\\x1b[2J\\nb)\n" in out
 
 
 def test_kibanas_certificate_may_be_signed_by_elasticsearchs_ca(

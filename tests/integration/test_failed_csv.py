@@ -12,7 +12,7 @@ import pytest
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow, NotOursError, Rewritten
 from dcmirror.core.failed_rows import COLUMNS, HEADER, format_line, split_line
 from dcmirror.errors import BooksError, ConfigError
-from helpers import wait_until
+from helpers import in_time, wait_until
 
 DESIGNED = (
     "time, task, path, url, destination, class, error, http_status, curl_code, "
@@ -432,3 +432,17 @@ def test_no_row_is_lost_while_one_appends_and_another_rewrites(failed):
     expected = sorted([f"keep-{n}" for n in range(count)] * 2)
     assert expected == sorted(r.task for r in rows)
     assert rewrites > 3
+
+
+@pytest.mark.parametrize("does", ["append", "read", "rewrite", "set_aside_if_not_ours"])
+def test_a_pipe_or_device_is_refused_and_stays_what_it_is(tmp_path, does):
+    """Renamed over, /dev/null would be a file, for everybody."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    call = getattr(FailedCsv(path), does)
+    arguments = [[row()]] if does == "append" else []
+
+    with pytest.raises(BooksError, match=r"fifo: not a regular file$"):
+        in_time(lambda: call(*arguments))
+    assert path.is_fifo()
+    assert [path] == list(tmp_path.iterdir())
