@@ -40,6 +40,7 @@ def a_status(**over: Any) -> dict[str, Any]:
         "min_free": 10**10,
         "unsettled": 0,
         "journal": {"bytes": 10**6, "dropped": 0, "trouble": None},
+        "log_lost": 0,
         "rates": {
             str(window): {**dict.fromkeys(COUNTED, 0), "seconds": float(window)}
             for window in (60, 300, 900)

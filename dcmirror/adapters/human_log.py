@@ -1,7 +1,7 @@
 """The human log: one line per step, to standard error or a file.
 
 The supervisor writes it, what one pass of its loop has to say in one go.  A log that
-cannot be written stops nothing.
+cannot be written stops nothing; how many lines it lacks is its next one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dcmirror.adapters.durable import write_all
+from dcmirror.core.amounts import plural
 from dcmirror.core.log_lines import format_line
 from dcmirror.errors import ConfigError
 
@@ -29,6 +30,8 @@ class HumanLog:
 
     def __init__(self, path: Path | None, level: str = "info") -> None:
         self.lost = 0
+        self._told_lost = 0
+        self._trouble = ""
         self._lines: list[str] = []
         self._path = path
         self._threshold = LEVELS.index(level)
@@ -59,11 +62,22 @@ class HumanLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        data = "".join(lines).encode("utf-8", "backslashreplace")
+        data = (self._gap() + "".join(lines)).encode("utf-8", "backslashreplace")
         try:
             write_all(self._fd, data)
-        except OSError:
+        except OSError as exc:
             self.lost += len(lines)
+            self._trouble = exc.strerror or str(exc)
+        else:
+            self._told_lost = self.lost
+
+    def _gap(self) -> str:
+        """How many lines are missing here; no level hides it, as it showed them."""
+        missing = self.lost - self._told_lost
+        if not missing:
+            return ""
+        text = f"could not write {plural(missing, 'line')} of this log: {self._trouble}"
+        return format_line(datetime.now(), "NOTE", text, None)
 
     def reopen(self, path: Path | None, level: str) -> str | None:
         """For HUP: another file, the same one after it was rotated, another level.

@@ -127,6 +127,7 @@ def _facts(picture: Picture, verbosity: int) -> Table:
         "Proxy": _credential(status),
         "Journal": _journal(status),
         "Shipping": _shipping(picture.shipping, picture.sight.at),
+        "Log": _log(status),
     }
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style=DIM, no_wrap=True)
@@ -267,6 +268,12 @@ def _journal(status: dict[str, Any]) -> str:
         named = ", ".join(f"{count_text(n)} {kind}" for kind, n in kinds.items() if n)
         text += f" ({named})"
     return text
+
+
+def _log(status: dict[str, Any]) -> str:
+    """Only what an operator would look for there in vain."""
+    lost = status.get("log_lost")
+    return f"{plural(lost, 'line')} could not be written" if lost else ""
 
 
 def _shipping(report: dict[str, Any] | None, at: float) -> str:

@@ -52,6 +52,7 @@ class StatusBoard:
         self._engine = room.engine
         self._fleet = room.fleet
         self._journal = room.journal
+        self._log = room.log
         self._head = {
             "version": __version__,
             "command": command,
@@ -128,6 +129,7 @@ class StatusBoard:
             "unsettled": engine.settler.backlog,
             "journal": parts.journal(self._journal, self._journal_bytes),
             "journal_dropped": self._journal.dropped,
+            "log_lost": self._log.lost,
             "rates": {str(each): self._rates.over(each) for each in WINDOWS},
             "mirrored_at": self._mirrored_at,
             "failed_at": self._failed_at,

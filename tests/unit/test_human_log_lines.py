@@ -202,6 +202,28 @@ def test_a_full_disk_stops_nothing():
     assert log.lost == 1
 
 
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_a_log_that_can_be_written_again_says_how_many_lines_it_lacks(tmp_path, level):
+    """A link to /dev/full stands for a disk that is full for a while."""
+    path = tmp_path / "log"
+    path.symlink_to("/dev/full")
+    log = HumanLog(path, level)
+    for number in range(3):
+        log.line("A", f"{number}", level="error")
+    path.unlink()
+    log.reopen(path, level)
+    for number in range(3, 5):
+        log.line("A", f"{number}", level="error")
+    log.close()
+    gap, *others = read(path)
+
+    assert gap.endswith(
+        "[NOTE] could not write 3 lines of this log: No space left on device (SYSTEM)"
+    )
+    assert [line.split()[3] for line in others] == ["3", "4"]
+    assert log.lost == 3
+
+
 def test_without_a_file_lines_go_to_standard_error(capfd):
     HumanLog(None).line("WATCH", "watch out", level="warning")
 

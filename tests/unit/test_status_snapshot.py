@@ -73,9 +73,12 @@ class Board:
     def __init__(self, path: Path) -> None:
         self.history = History()
         self.fleet, self.journal = StubFleet(), StubJournal()
+        self.log = SimpleNamespace(lost=0)
         engine = self.history.engine
         cast(Any, engine.settler).backlog = 0
-        room = SimpleNamespace(engine=engine, fleet=self.fleet, journal=self.journal)
+        room = SimpleNamespace(
+            engine=engine, fleet=self.fleet, journal=self.journal, log=self.log
+        )
         self.path = path
         self.board = StatusBoard(
             path, "watch", SETTINGS, "imsim", cast(Any, room), WALL
@@ -302,6 +305,12 @@ def test_the_journals_directory_is_not_summed_up_each_second(board: Board) -> No
         board.history.wait(1.0)
 
     assert 3 == board.journal.looks
+
+
+def test_lines_that_the_log_could_not_take_are_counted(board: Board) -> None:
+    board.log.lost = 3
+
+    assert 3 == board.show()["log_lost"]
 
 
 def test_no_name_stands_in_the_file_as_it_came(board: Board) -> None:

@@ -169,6 +169,14 @@ def test_a_worker_in_a_sync_and_one_that_is_missing_are_told() -> None:
     assert "worker 3 died; again in 4 s" == row(text, "worker 3")
 
 
+def test_lines_that_the_log_lacks_are_told_and_are_no_warning() -> None:
+    text = text_of(log_lost=1200)
+
+    assert "Log" not in text_of()
+    assert "Log 1,200 lines could not be written" == row(text, "Log")
+    assert text.startswith("WELL")
+
+
 def test_shipping_tells_how_far_behind_it_is() -> None:
     report = a_report(
         state="shipping", behind_bytes=12 * 10**6, oldest_age_s=90.0, per_second=5000.0
