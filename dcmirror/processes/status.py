@@ -29,8 +29,6 @@ _COUNTED = (
     *("files", "bytes", "failed", "retries", "skipped"),
     *("restarts", "dropped", "lag"),
 )
-#: How often the journal's directory is summed up (seconds).
-_JOURNAL_SECONDS = 10.0
 #: How often the log says that transfers wait for their first byte (seconds).
 _JAM_SECONDS = 600.0
 _LIMITS = Limits()
@@ -72,8 +70,6 @@ class StatusBoard:
         self._mirrored = self._failed = 0
         self._mirrored_at: float | None = None
         self._failed_at: float | None = None
-        self._journal_bytes = 0
-        self._journal_at = float("-inf")
         self._jam_told_at = float("-inf")
 
     def show(self, now: float, wall: float, **more: Any) -> None:
@@ -127,7 +123,7 @@ class StatusBoard:
             "reserved_bytes": engine.space.reserved_bytes(),
             "min_free": engine.space.min_free,
             "unsettled": engine.settler.backlog,
-            "journal": parts.journal(self._journal, self._journal_bytes),
+            "journal": parts.journal(self._journal),
             "journal_dropped": self._journal.dropped,
             "log_lost": self._log.lost,
             "rates": {str(each): self._rates.over(each) for each in WINDOWS},
@@ -156,10 +152,6 @@ class StatusBoard:
             self._mirrored, self._mirrored_at = tally.mirrored, wall
         if tally.failed > self._failed:
             self._failed, self._failed_at = tally.failed, wall
-        if now - self._journal_at >= _JOURNAL_SECONDS:
-            self._journal_at = now
-            with suppress(OSError):
-                self._journal_bytes = self._journal.size()
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:

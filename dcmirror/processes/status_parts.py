@@ -154,10 +154,10 @@ def missing(fleet: Fleet, now: float) -> list[dict[str, Any]]:
     ]
 
 
-def journal(writer: Journal, size: int) -> dict[str, Any]:
+def journal(writer: Journal) -> dict[str, Any]:
     """The journal as its writer sees it."""
     return {
-        "bytes": size,
+        "bytes": writer.size(),
         "dropped": writer.dropped,
         "dropped_by_kind": dict(writer.dropped_by_kind),
         "trouble": shown(writer.trouble) if writer.trouble else None,
