@@ -31,7 +31,7 @@ from dcmirror.processes.outbox import write_outboxes
 from dcmirror.processes.reception import Reception
 from dcmirror.processes.reconcile_timer import ReconcileTimer
 from dcmirror.processes.status import StatusBoard
-from dcmirror.processes.status_parts import age_of
+from dcmirror.processes.status_parts import ready_for
 from dcmirror.processes.supervisor import Supervisor
 from dcmirror.processes.tellers import log_level
 from dcmirror.settings import Settings
@@ -198,17 +198,17 @@ class WatchHooks:
                 self._settings.kafka.topic,
                 holds=len(engine.holds.all()),
                 credential_left=self._credential.seconds_left(wall),
-                state=self._state(wall),
+                state=self._state(now, wall),
             )
 
-    def _state(self, wall: float) -> DaemonState:
+    def _state(self, now: float, wall: float) -> DaemonState:
         """What else a sample of health says."""
         engine = self._room.engine
-        oldest = age_of(engine.dispatcher.next_ready(), wall)
+        next_for = ready_for(engine.dispatcher.next_ready(), now, wall)
         return DaemonState(
             held=engine.dispatcher.count(State.HELD),
             # Not unknown but nothing: whoever asks for the last value gets this one.
-            oldest_age_s=oldest or 0.0,
+            oldest_age_s=next_for or 0.0,
             restarts=self._room.fleet.restarts,
             holds=tuple(str(hold.key) for hold in engine.holds.all()),
             free_bytes=engine.space.free_bytes,

@@ -174,9 +174,17 @@ class Dispatcher:
 
     # -- what becomes of an attempt -----------------------------------------------
 
-    def ready_again(self, entry: Entry, *, first: bool = False) -> None:
-        """Back to the queue; ``first`` puts it before everything else."""
+    def ready_again(
+        self, entry: Entry, *, first: bool = False, since: float | None = None
+    ) -> None:
+        """Back to the queue; ``first`` puts it before everything else.
+
+        Until ``since`` it could not have run; who gives none waits on for its turn, as
+        if it had never been handed out.
+        """
         self._move(entry, State.READY)
+        if since is not None:
+            entry.ready_since = since
         self._queue_head(entry.job.relative)
         if first and entry.job.task in self._ready:
             self._ready.move_to_end(entry.job.task, last=False)
@@ -202,15 +210,15 @@ class Dispatcher:
         woken = []
         while (due := self.next_due()) is not None and due <= now:
             entry = self.entries[heapq.heappop(self._waiting)[2]]
-            self.ready_again(entry)
+            self.ready_again(entry, since=due)
             woken.append(entry)
         return woken
 
-    def release(self, key: HoldKey) -> list[Entry]:
+    def release(self, key: HoldKey, now: float) -> list[Entry]:
         """The hold ended: what waited for it is ready, before younger jobs."""
         held = [e for e in self.entries.values() if e.held_by == key]
         for entry in reversed(held):
-            self.ready_again(entry, first=True)
+            self.ready_again(entry, first=True, since=now)
         return held
 
     def longest_waiting(self, beyond: int) -> list[Entry]:
@@ -232,7 +240,7 @@ class Dispatcher:
         if number in self._seats:
             self._seats[number].is_leaving = True
 
-    def unseat(self, number: int) -> list[Entry]:
+    def unseat(self, number: int, now: float) -> list[Entry]:
         """A worker incarnation is gone: the jobs it had, ready again as suspects.
 
         Who was alone in a dying worker has one death more on its account.
@@ -245,7 +253,7 @@ class Dispatcher:
             entry.deaths_alone += len(accused) == 1 and entry.is_suspect
             entry.worker = None
             entry.is_suspect = True
-            self.ready_again(entry)
+            self.ready_again(entry, since=now)
         return accused
 
     def hand_out(self, now: float, space: float = math.inf) -> list[tuple[Entry, int]]:

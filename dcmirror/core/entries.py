@@ -34,6 +34,7 @@ class Entry:
     state: State = State.READY
     due: float = 0.0
     waiting_since: float = 0.0
+    ready_since: float | None = None  # None: since it was accepted
     worker: int | None = None
     ladder_step: int = 0
     host: str | None = None

@@ -132,7 +132,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dcmirror.jobs.ready": ("long", "Jobs that could run."),
     "dcmirror.jobs.waiting": ("long", "Jobs that wait for a due time."),
     "dcmirror.jobs.held": ("long", "Jobs that wait for the end of a pool's hold."),
-    "dcmirror.jobs.oldest_age_s": ("long", "Age of the oldest job that could run."),
+    "dcmirror.jobs.oldest_age_s": (
+        "long",
+        "For how long the next job has been ready to run.",
+    ),
     "dcmirror.counts.mirrored": ("long", "Files mirrored since the start."),
     "dcmirror.counts.skipped": ("long", "Jobs and records skipped since the start."),
     "dcmirror.counts.failed": ("long", "Files failed since the start."),

@@ -145,7 +145,7 @@ DAEMON = (
             _last("busy", "dcmirror.worker.busy"),
             _last("of", "dcmirror.worker.total"),
             _last("ready", "dcmirror.jobs.ready"),
-            _last("oldest", "dcmirror.jobs.oldest_age_s", Format.FIELD),
+            _last("next for", "dcmirror.jobs.oldest_age_s", Format.FIELD),
             _last("waiting", "dcmirror.jobs.waiting"),
             _last("holds", "dcmirror.hold.open"),
             _last("lag", "dcmirror.kafka.lag_total"),
@@ -231,7 +231,7 @@ DAEMON = (
     ),
     Panel(
         "oldest-job",
-        "Age of the oldest job that could run",
+        "For how long the next job has been ready",
         Chart.LINES,
         HEALTH,
         (_peak("age", "dcmirror.jobs.oldest_age_s", Format.FIELD),),

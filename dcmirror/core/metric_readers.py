@@ -241,7 +241,7 @@ def oldest_unshipped(look: Look) -> Iterator[Sample]:
 
 
 def queue_age(look: Look) -> Iterator[Sample]:
-    """Age of the oldest ready job; 0 where none is ready."""
+    """For how long the next job has been ready; 0 where none is."""
     if "queue_age" in look.status:
         yield (), float(look.status["queue_age"] or 0.0)
 

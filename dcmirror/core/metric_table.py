@@ -126,7 +126,11 @@ _WORK = (
         "What the running transfers receive now.",
         read.total("transfers", "bytes_per_second"),
     ),
-    _gauge("queue_age_seconds", "Age of the oldest ready job.", read.queue_age),
+    _gauge(
+        "queue_age_seconds",
+        "For how long the next job has been ready to run; 0 where none is.",
+        read.queue_age,
+    ),
     _gauge(
         "unsettled_outcomes",
         "Outcomes that the books do not have yet.",

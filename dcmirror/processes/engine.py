@@ -212,7 +212,7 @@ class Engine:
 
     def worker_died(self, worker: int, now: float, wall: float) -> list[Job]:
         """Its jobs go back as suspects; who dies alone a second time is poison."""
-        accused = self.dispatcher.unseat(worker)
+        accused = self.dispatcher.unseat(worker, now)
         for entry in accused:
             self.progress.pop(entry.job.task, None)
             self.hold_desk.inconclusive(entry, now)

@@ -47,7 +47,7 @@ class HoldDesk:
         hold = self.holds.end(key)
         if hold is not None:
             self._story.hold_ended(hold, now)
-            self._dispatcher.release(key)
+            self._dispatcher.release(key, now)
 
     def wait_for_end(self, entry: Entry, failure: Failure, now: float) -> None:
         """A job met a cause that is held: it waits, uncharged."""

@@ -220,7 +220,7 @@ class Reception:
             self._engine.offer(job)
             return
         for entry in waiting:
-            dispatcher.ready_again(entry, first=True)
+            dispatcher.ready_again(entry, first=True, since=now)
         self._engine.endings.covered(job, Cover.JOINED)
 
     def _hint(self, upload: Upload, job: Job, now: float) -> None:

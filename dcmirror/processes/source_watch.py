@@ -76,7 +76,7 @@ class SourceWatch:
             self._verdicts.pop(task, None)
             entry = self._dispatcher.entries[task]
             entry.past_source_hold = True
-            self._dispatcher.ready_again(entry)
+            self._dispatcher.ready_again(entry, since=now)
 
     def _settle_all(self, tasks: list[str]) -> None:
         for task in tasks:

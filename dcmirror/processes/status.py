@@ -104,13 +104,12 @@ class StatusBoard:
         self._look(now, wall, more)
         engine, dispatcher = self._engine, self._engine.dispatcher
         entries = dispatcher.out()
-        oldest = dispatcher.next_ready()
         return {
             **self._head,
             "at": wall,
             "stopping": engine.is_stopping,
             "jobs": {state.value: dispatcher.count(state) for state in State},
-            "queue_age": parts.age_of(oldest, wall),
+            "queue_age": parts.ready_for(dispatcher.next_ready(), now, wall),
             "transfers": parts.transfers(engine, entries, self._speeds, now, wall),
             "transfers_total": len(entries),
             "retries_due": parts.retries(dispatcher, now),

@@ -88,11 +88,15 @@ def until(due: float | None, now: float) -> float | None:
     return None if due is None else round(max(due - now, 0.0), 1)
 
 
-def age_of(entry: Entry | None, wall: float) -> float | None:
-    """How long ago a job was taken in."""
+def ready_for(entry: Entry | None, now: float, wall: float) -> float | None:
+    """For how long a job has waited for nothing but its turn."""
     if entry is None:
         return None
-    return round(max(wall - entry.job.accepted_at, 0.0), 1)
+    if entry.ready_since is None:
+        seconds = wall - entry.job.accepted_at
+    else:
+        seconds = now - entry.ready_since
+    return round(max(seconds, 0.0), 1)
 
 
 def holds(engine: Engine, now: float, wall: float) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def test_jobs_of_a_held_pool_wait_and_go_first_when_it_ends(
     dispatcher.add(job("c"))
 
     assert handed(dispatcher) == ["c"]
-    dispatcher.release(key)
+    dispatcher.release(key, 0.0)
     assert handed(dispatcher) == ["a", "b"]
 
 
@@ -135,7 +135,7 @@ def test_the_jobs_of_a_dead_worker_run_alone_afterwards(dispatcher: Dispatcher) 
     for task in "abc":
         dispatcher.add(job(task))
     handed(dispatcher)
-    accused = dispatcher.unseat(1)
+    accused = dispatcher.unseat(1, 0.0)
     dispatcher.seat(2, streams=2)
 
     assert sorted(entry.job.task for entry in accused) == ["a", "b", "c"]
@@ -149,11 +149,11 @@ def test_only_who_is_alone_in_a_dying_worker_is_counted(dispatcher: Dispatcher) 
     for task in "ab":
         dispatcher.add(job(task))
     handed(dispatcher)
-    dispatcher.unseat(1)
+    dispatcher.unseat(1, 0.0)
     deaths_together = [e.deaths_alone for e in dispatcher.entries.values()]
     dispatcher.seat(2, streams=2)
     handed(dispatcher)
-    dispatcher.unseat(2)
+    dispatcher.unseat(2, 0.0)
 
     assert deaths_together == [0, 0]
     assert dispatcher.entries["a"].deaths_alone == 1
@@ -165,7 +165,7 @@ def test_other_workers_go_on_while_a_suspect_runs_alone() -> None:
     dispatcher.seat(1, streams=1)
     dispatcher.add(job("suspect"))
     handed(dispatcher)
-    dispatcher.unseat(1)
+    dispatcher.unseat(1, 0.0)
     dispatcher.seat(2, streams=1)
     dispatcher.seat(3, streams=1)
     dispatcher.add(job("other"))
@@ -234,7 +234,7 @@ def test_a_suspect_is_not_given_to_a_worker_that_leaves() -> None:
     dispatcher.seat(1, streams=1)
     dispatcher.add(job("suspect"))
     handed(dispatcher)
-    dispatcher.unseat(1)
+    dispatcher.unseat(1, 0.0)
     dispatcher.seat(2, streams=1)
     dispatcher.close(2)
 

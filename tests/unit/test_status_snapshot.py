@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -235,6 +235,50 @@ def test_the_queue_is_as_old_as_the_job_that_is_next(board: Board) -> None:
     board.history.offer("b", accepted_at=WALL)
 
     assert 30.0 == board.show()["queue_age"]
+
+
+POOL = HoldKey(HoldKind.POOL, "pool:1")
+
+
+def tried_again(history: History) -> None:
+    entry = history.engine.dispatcher.entries["a"]
+    history.engine.dispatcher.wait_until(entry, history.now + 7200.0, history.now)
+    history.wait(7200.0)
+
+
+def held_for_a_pool(history: History) -> None:
+    history.engine.hold_desk.begin(POOL, "away", history.now)
+    history.engine.dispatcher.hold(history.engine.dispatcher.entries["a"], POOL)
+    history.wait(7200.0)
+    history.engine.hold_desk.end(POOL, history.now)
+
+
+def fetched_until_the_worker_died(history: History) -> None:
+    history.wait(7200.0)
+    history.engine.worker_died(WORKER, history.now, WALL)
+
+
+@pytest.mark.parametrize(
+    "happens", [tried_again, held_for_a_pool, fetched_until_the_worker_died]
+)
+def test_time_in_which_a_job_could_not_run_makes_no_queue_old(
+    board: Board, happens: Callable[[History], None]
+) -> None:
+    board.history.offer("a", accepted_at=WALL)
+    board.history.hand_out()
+    happens(board.history)
+    board.history.wait(5.0)
+
+    assert 5.0 == board.show()["queue_age"]
+
+
+def test_a_job_that_comes_back_untried_waits_as_long_as_before(board: Board) -> None:
+    board.history.offer("a", accepted_at=WALL)
+    board.history.wait(60.0)
+    board.history.hand_out()
+    board.history.end("a", ResultKind.PARKED)
+
+    assert 60.0 == board.show()["queue_age"]
 
 
 def test_outcomes_are_dated_and_summed(board: Board) -> None:
