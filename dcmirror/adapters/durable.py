@@ -1,4 +1,4 @@
-"""Small steps that all files on disk share: write everything, sync a directory."""
+"""Small steps that all files on disk share: write everything, sync what is there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ def write_all(fd: int, data: memoryview | bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def sync_file(path: Path) -> None:
+    """Make durable what somebody else has written to a file."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from dcmirror.adapters import segments
-from dcmirror.adapters.journal_space import JournalSpace, find_events
+from dcmirror.adapters.durable import sync_file
+from dcmirror.adapters.journal_space import JournalSpace, segments_with
 from dcmirror.adapters.segment_writer import SegmentWriter
 from dcmirror.core.journal_values import Lane, Value, lane_of
 
@@ -123,18 +124,30 @@ class Journal:
         elif now - self._synced_at >= _SYNC_SECONDS:
             self.sync()
 
-    def sync(self) -> None:
-        """Make everything durable; what fails is told by ``trouble``."""
+    def sync(self) -> bool:
+        """Make everything durable; whether it is.  What fails is told by ``trouble``.
+
+        What an earlier sync could not bring to the disk counts too.
+        """
         self._unsynced, self._synced_at = 0, None
+        is_durable = True
         for lane, row in self._rows.items():
             try:
                 row.sync()
             except OSError as exc:
                 self._note_trouble(lane, exc)
+                is_durable = False
+        return is_durable
 
     def holds(self, event_ids: Collection[str]) -> set[str]:
-        """Which of these events (by event.id) the newest segments have."""
-        return find_events(self.directory, event_ids)
+        """Which of these events (by event.id) the newest segments have, durably."""
+        held: set[str] = set()
+        for path, events in segments_with(self.directory, event_ids):
+            # A run that was killed left that to the kernel.
+            with suppress(OSError):
+                sync_file(path)
+            held |= events
+        return held
 
     def size(self) -> int:
         """Bytes of all segments of all writers, as of the last look at them."""
@@ -221,7 +234,7 @@ class Journal:
 
     def _begin_segment(self, lane: Lane, wanted: int) -> None:
         row = self._rows[lane]
-        with suppress(OSError):
+        with suppress(OSError):  # the next sync tries it again
             row.sync()
         row.close()
         reserved = max(wanted, self._segment_bytes)

@@ -202,12 +202,20 @@ class _Found:
 
 def find_events(directory: Path, event_ids: Collection[str]) -> set[str]:
     """Which of these events (by event.id) the newest segments have."""
+    return set().union(*(held for _, held in segments_with(directory, event_ids)))
+
+
+def segments_with(
+    directory: Path, event_ids: Collection[str]
+) -> Iterator[tuple[Path, set[str]]]:
+    """The newest segments that have some of these events, and which."""
     missing = set(event_ids)
     for path in _newest(directory):
         if not missing:
-            break
-        missing -= _found_in(path, missing)
-    return set(event_ids) - missing
+            return
+        if held := _found_in(path, missing):
+            yield path, held
+            missing -= held
 
 
 def _sized(directory: Path) -> list[_Sized]:

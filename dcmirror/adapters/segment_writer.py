@@ -25,8 +25,12 @@ class SegmentWriter:
         self._directory = directory
         self._link = link
         self._segment_bytes = segment_bytes
+        self._path = directory
         self._fd = -1
         self._size = 0
+        self._synced = 0
+        # What a sync that failed left in segments that ended so: file, start, size.
+        self._doubtful: list[tuple[Path, int, int]] = []
 
     def __repr__(self) -> str:
         return f"<SegmentWriter {self.writer} segment={self.number} {self._size} B>"
@@ -53,7 +57,8 @@ class SegmentWriter:
             with suppress(OSError):
                 os.unlink(self._directory / name)
             raise
-        self._fd, self._size = fd, 0
+        self._fd, self._size, self._synced = fd, 0, 0
+        self._path = self._directory / name
         self.number += 1
 
     def write(self, data: bytes) -> tuple[int, OSError | None]:
@@ -69,24 +74,28 @@ class SegmentWriter:
             error = exc
         written = len(data) - len(rest)
         kept = data.rfind(b"\n", 0, written) + 1
-        if written != kept:
-            self._take_back(kept)
         self._size += kept
+        if written != kept:
+            self._take_back()
         return kept, error
 
     def sync(self) -> None:
-        """Make what was written durable.
+        """Make what was written durable, and what earlier calls could not.
 
         Raises:
-            OSError: what a failed sync leaves in a file is unknown: the segment ends.
+            OSError: not all is.  What a failed sync leaves in a file is unknown: the
+                segment ends.
         """
-        if self._fd < 0:
-            return
-        try:
-            os.fdatasync(self._fd)
-        except OSError:
-            self.close()
-            raise
+        if self._fd >= 0:
+            try:
+                os.fdatasync(self._fd)
+            except OSError:
+                self._end_in_doubt()
+                raise
+            self._synced = self._size
+        while self._doubtful:
+            _write_again(*self._doubtful[0])
+            del self._doubtful[0]
 
     def close(self) -> None:
         """End the segment."""
@@ -95,12 +104,17 @@ class SegmentWriter:
         if fd >= 0:
             os.close(fd)
 
-    def _take_back(self, kept: int) -> None:
+    def _take_back(self) -> None:
         """No half line stays where another one could follow it."""
         try:
-            os.ftruncate(self._fd, self._size + kept)
+            os.ftruncate(self._fd, self._size)
         except OSError:
-            self.close()  # a torn tail stays; the next line begins a new segment
+            self._end_in_doubt()  # a torn tail stays; the next line begins another
+
+    def _end_in_doubt(self) -> None:
+        """End the segment; the next sync sees to what may not be on the disk."""
+        self._doubtful.append((self._path, self._synced, self._size - self._synced))
+        self.close()
 
     def _point_link_to(self, name: str) -> None:
         temporary = self._directory / f".current-{self.writer}"
@@ -108,6 +122,16 @@ class SegmentWriter:
             os.unlink(temporary)
         os.symlink(name, temporary)
         os.rename(temporary, self._directory / self._link)
+
+
+def _write_again(path: Path, start: int, size: int) -> None:
+    """The same bytes at the same place: a mere sync could say that all is well.
+
+    The kernel takes for clean what it could not write, and tells of it once.
+    """
+    with suppress(FileNotFoundError), open(path, "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), os.pread(file.fileno(), size, start), start)
+        os.fdatasync(file.fileno())
 
 
 def _make(directory: Path) -> None:

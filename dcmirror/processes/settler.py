@@ -19,7 +19,8 @@ from dcmirror.core.journal_values import Value
 from dcmirror.core.ledger import Ledgers
 from dcmirror.errors import BooksError
 
-# Outcome lines that wait in memory, and in the outbox, for a journal that is full.
+# Outcome lines that wait in memory, and in the outbox, for a journal that is full; and
+# those that wait in the outbox for a disk that makes them durable.
 _MOST_UNWRITTEN = 10_000
 
 
@@ -136,8 +137,6 @@ class Settler:
     def _make_batch(self) -> _Batch:
         settlements, self._gathered = self._gathered, []
         lines = tuple(s.line for s in settlements if s.line is not None)
-        if self._delivered:  # the outbox forgets only what a power cut cannot take
-            self._journal.sync()
         spans, positions, committables = self._settle_offsets(settlements)
         books = SettleBatch(
             copies=tuple(s.copy for s in settlements if s.copy is not None),
@@ -148,9 +147,19 @@ class Settler:
             spans=spans,
             positions=positions,
             outbox=lines,
-            delivered=tuple(self._delivered),
+            delivered=tuple(self._forgettable()),
         )
         return _Batch(settlements, books, committables)
+
+    def _forgettable(self) -> list[str]:
+        """What leaves the outbox: only what a power cut cannot take.
+
+        Where the journal cannot be synced, the rest waits for a later batch; or for the
+        next start, which sees what the segments hold.
+        """
+        if self._delivered and not self._journal.sync():
+            return self._delivered[:-_MOST_UNWRITTEN]
+        return self._delivered
 
     def _settle_offsets(self, settlements: list[Settlement]) -> tuple:  # type: ignore[type-arg]
         if self._ledgers is None:
@@ -192,7 +201,7 @@ class Settler:
         if books.copies or books.spans or books.outbox or books.delivered:
             self._catalogue.settle(books)
         batch.is_recorded = True
-        self._delivered = []
+        del self._delivered[: len(books.delivered)]
         self._unwritten.extend(books.outbox)
 
     def _write_lines(self) -> None:

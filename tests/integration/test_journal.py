@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zlib
+from unittest.mock import Mock
 
 import pytest
 
@@ -317,6 +318,75 @@ def test_a_sync_that_failed_is_followed_by_a_new_segment(make, disk):
 
     assert len(files(journal.directory)) == 2
     assert numbers(journal.directory) == [1, 2]
+
+
+def test_a_sync_that_failed_is_made_up_for_by_the_next_one(make, disk, monkeypatch):
+    """Bytes are written anew: the kernel holds what it could not write for clean."""
+    journal = make()
+    journal.append([line(1)])
+    assert journal.sync()
+    (path,) = files(journal.directory)
+    start = path.stat().st_size
+    journal.append([line(2)])
+    whole = path.read_bytes()
+    disk.error = errno.EIO
+    assert not journal.sync()
+    assert not journal.sync()
+    disk.error = 0
+    again, write = [], os.pwrite
+
+    def pwrite(fd, data, offset):
+        again.append((os.readlink(f"/proc/self/fd/{fd}"), data, offset))
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(segment_writer.os, "pwrite", pwrite)
+    assert journal.sync()
+    assert journal.sync()
+
+    assert again == [(str(path), whole[start:], start)]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("ending", ["tick", "full segment", "full disk"])
+def test_a_sync_that_nobody_asked_for_is_not_forgotten_when_it_fails(
+    make, disk, monkeypatch, ending
+):
+    journal = make(segment_bytes=KIB)
+    journal.append([line(1, 600)])
+    disk.error = errno.EIO
+    if ending == "tick":
+        journal.tick(1.0)
+        journal.tick(2.0)
+    elif ending == "full segment":
+        journal.append([line(2, 600)])
+    else:
+        full = OSError(errno.EIO, "no")
+        monkeypatch.setattr(segment_writer.os, "ftruncate", Mock(side_effect=full))
+        journal.append([line(2)])
+    assert not journal.sync()
+    disk.error = 0
+
+    assert journal.sync()
+
+
+def test_what_is_in_doubt_may_be_removed_meanwhile(make, disk):
+    journal = make()
+    journal.append([line(1)])
+    disk.error = errno.EIO
+    assert not journal.sync()
+    files(journal.directory)[0].unlink()
+    disk.error = 0
+
+    assert journal.sync()
+
+
+def test_events_that_segments_hold_are_durable(make, disk):
+    """Who wrote them may have been killed before it came to a sync."""
+    make(started_at=1).append([line(1, event_id="id-1"), line(2, event_id="id-2")])
+    journal = make(started_at=2)
+
+    assert journal.holds(["id-1", "id-2", "id-3"]) == {"id-1", "id-2"}
+    assert disk.syncs == 1
 
 
 def test_syncs_are_few(make, disk):

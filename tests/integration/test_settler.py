@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dcmirror.adapters import segment_writer
 from dcmirror.adapters.catalogue import Catalogue, OutboxLine, SettleBatch
 from dcmirror.adapters.catalogue_audit import AuditReader
 from dcmirror.adapters.failed_csv import FailedCsv, FailedRow
@@ -322,6 +323,53 @@ def test_an_outcome_line_is_not_written_twice_at_the_next_start(books: Books) ->
 
     assert next_run.write_outbox_of_last_run() == 0
     assert books.journalled() == ["id-f0"]
+
+
+def fail_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on nothing becomes durable; ``monkeypatch.undo`` ends it."""
+
+    def fdatasync(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(segment_writer.os, "fdatasync", fdatasync)
+
+
+def test_an_outcome_line_that_could_not_be_synced_stays_in_the_outbox(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for offset in range(2):
+        books.ledger.receive(offset)
+    books.settler.add(mirrored(0))
+    books.settler.flush()
+    fail_syncs(monkeypatch)
+    books.settler.flush()
+    books.settler.add(mirrored(1))
+    books.settler.flush()
+    assert books.settler.committables == {(0, 1): 2}
+    assert [item.event_id for item in books.catalogue.outbox()] == ["id-f0", "id-f1"]
+    next_run = Settler(books.catalogue, None, books.journal, None)
+    assert next_run.write_outbox_of_last_run() == 0
+    monkeypatch.undo()
+    books.settler.flush()
+
+    assert books.catalogue.outbox() == []
+    assert books.journalled() == ["id-f0", "id-f1"]
+
+
+def test_only_so_many_outcome_lines_wait_to_be_synced(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settler, "_MOST_UNWRITTEN", 2)
+    fail_syncs(monkeypatch)
+    for offset in range(5):
+        books.ledger.receive(offset)
+        books.settler.add(mirrored(offset))
+        books.settler.flush()
+    books.settler.flush()
+
+    kept = [item.event_id for item in books.catalogue.outbox()]
+    assert kept == ["id-f3", "id-f4"]
+    assert books.journal.dropped == 0
 
 
 def test_a_copy_that_was_only_adopted_is_not_known_to_be_whole(books: Books) -> None:
