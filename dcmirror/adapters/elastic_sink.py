@@ -89,7 +89,7 @@ class ElasticSink:
         self._most_lines = _MANY
         self._most_bytes = _MANY
         self._failures = 0
-        self._blame = Blame()
+        self._blame = Blame(self._streams.of)
         self._warning: str | None = None
 
     def __repr__(self) -> str:
@@ -110,9 +110,10 @@ class ElasticSink:
         sent = [part for part, body in zip(parts, bodies, strict=True) if body]
         raw = self._answers([body for body in bodies if body])
         answers = [_judged(*pair) for pair in zip(sent, raw, strict=True)]
-        took = [answer.taken for answer in answers if isinstance(answer, Verdict)]
-        if took:
-            self._blame.begin(sum(took))
+        pairs = zip(sent, answers, strict=True)
+        judged = [(part, it) for part, it in pairs if isinstance(it, Verdict)]
+        if judged:
+            self._blame.begin(judged)
         coming = iter(answers)
         receipts = [
             self._note(part, next(coming)) if body else self._without_strays(part)

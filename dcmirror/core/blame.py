@@ -1,17 +1,20 @@
 """Whether an error is a line's own or the server's.
 
 The logger process asks it, about what Elasticsearch answers.  Pure; the rule is one: it
-is the line's own only while others are taken.
+is the line's own only while others of its data stream are taken.  What another stream
+takes proves nothing: a pipeline that is missing is one stream's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from dcmirror.core.bulk import Fate, Refusal, Verdict
 
-Key = tuple[str, int]  # segment and number
+Stream = bytes | None
+Key = tuple[Stream, str, int]  # data stream, segment and number
 _Line = TypeVar("_Line", bound=tuple[str, int, bytes])
 
 # A server's error that sticks to some lines while others are taken is theirs.
@@ -21,14 +24,18 @@ _MOST_FAULTS = 12
 class Blame:
     """Remembers which lines were refused, and what was taken meanwhile.
 
-    ``begin`` is told what the answers to one round took; then each of them is sorted.
+    ``begin`` is told the answers to one round; then each of them is sorted.
+
+    Args:
+        stream_of: the data stream of a line's body.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream_of: Callable[[bytes], Stream]) -> None:
+        self._stream_of = stream_of
         self._before: dict[Key, int] = {}
         self._refused: dict[Key, int] = {}
-        self._has_taken = False
-        self._taken = 0
+        self._have_taken: set[Stream] = set()
+        self._taken: Counter[Stream] = Counter()
         self._alone: dict[Key, int] = {}
 
     def __repr__(self) -> str:
@@ -39,11 +46,15 @@ class Blame:
         """How often the line was refused that was refused most often; or 0."""
         return max(self._refused.values(), default=0)
 
-    def begin(self, taken: int) -> None:
-        """Requests that went out together were answered, and took so many lines."""
+    def begin(self, answers: Iterable[tuple[Sequence[_Line], Verdict]]) -> None:
+        """Requests that went out together were answered."""
+        taken: Counter[Stream] = Counter()
+        for lines, verdict in answers:
+            taken.update(self._taken_of(lines, verdict))
         self._taken += taken
         self._before, self._refused = self._refused, {}
-        self._has_taken = taken > 0 or (self._has_taken and bool(self._before))
+        self._have_taken &= {stream for stream, *_ in self._before}
+        self._have_taken |= taken.keys()
 
     def sort(
         self, lines: Sequence[_Line], verdict: Verdict
@@ -51,15 +62,15 @@ class Blame:
         """What an answer refused: that which is a line's own, and what to try again.
 
         A document that is refused as such is given up at once, one that a server's
-        error sticks to after many times, and neither while nothing else is taken: a
-        pipeline that is missing refuses every document.
+        error sticks to after many times, and neither while nothing else of its stream
+        is taken: a pipeline that is missing refuses every document.
         """
         dead, again = [], []
         for fate, most in ((Fate.DEAD, 1), (Fate.FAULT, _MOST_FAULTS)):
             for why in verdict.of(fate):
-                key = lines[why.index][:2]
+                key = self._key(lines[why.index])
                 count = self._before.get(key, 0) + 1
-                if count >= most and self._has_taken:
+                if count >= most and key[0] in self._have_taken:
                     dead.append(why)
                 else:
                     self._refused[key] = count
@@ -72,8 +83,9 @@ class Blame:
         Not before something was taken that was sent later: else a gateway that spoils
         every request would end every line.
         """
-        key = line[:2]
-        if self._taken > self._alone.setdefault(key, self._taken):
+        key = self._key(line)
+        taken = self._taken[key[0]]
+        if taken > self._alone.setdefault(key, taken):
             del self._alone[key]
             return True
         return False
@@ -82,7 +94,20 @@ class Blame:
         """What is sent now, and what waits for it: those that were refused alone."""
         if not self._alone:
             return lines, []
-        refused = [line for line in lines if line[:2] in self._alone]
-        self._alone = {line[:2]: self._alone[line[:2]] for line in refused}
-        others = [line for line in lines if line[:2] not in self._alone]
+        refused = [line for line in lines if self._key(line) in self._alone]
+        keys = [self._key(line) for line in refused]
+        self._alone = {key: self._alone[key] for key in keys}
+        others = [line for line in lines if self._key(line) not in self._alone]
         return (others, refused) if others else (refused, [])
+
+    def _key(self, line: _Line) -> Key:
+        return self._stream_of(line[2]), line[0], line[1]
+
+    def _taken_of(self, lines: Sequence[_Line], verdict: Verdict) -> Iterable[Stream]:
+        """The data streams of what an answer took, one for each line."""
+        refused = {why.index for some in verdict.refused.values() for why in some}
+        return (
+            self._stream_of(line[2])
+            for place, line in enumerate(lines)
+            if place not in refused
+        )

@@ -270,6 +270,53 @@ def test_a_document_that_is_refused_alone_is_given_up_once_another_is_taken(
     assert (2, 1, []) == (receipt.taken, receipt.dead, list(receipt.rest))
 
 
+def without_a_pipeline(body):
+    """What only one of our two data streams may name."""
+    return (400, "illegal_argument_exception") if b"dcmirror.transfer" in body else None
+
+
+def test_what_another_data_stream_takes_ends_no_line(bench, stub):
+    """As when one of them has rolled over to an index whose pipeline is missing."""
+    ship(bench.sink, bench.lines(0))
+    stub.rule = without_a_pipeline
+    rest = bench.lines(*range(1, 301))
+    for number in range(40):
+        health = bench.place.line(1000 + number, dataset="dcmirror.health")
+        receipt = bench.sink.ship([*rest, health])
+        rest = receipt.rest
+        assert (1, 0) == (receipt.taken, receipt.dead)
+
+    assert receipt.is_stuck
+    assert not bench.letters.path.exists()
+    stub.rule = lambda _: None
+    assert (300, 0, 0) == total(ship(bench.sink, rest))
+
+
+def test_a_data_stream_that_took_something_is_not_trusted_for_ever(bench, stub):
+    """Not because another one has been refused ever since."""
+    stub.rule = lambda body: (400, "bad") if b"dcmirror.health" in body else None
+    health = bench.place.line(1, dataset="dcmirror.health")
+    rest = bench.sink.ship([health, *bench.lines(2)]).rest
+    assert [health] == list(rest)
+    rest = bench.sink.ship(rest).rest
+    stub.rule = lambda _: (400, "bad")
+    receipt = bench.sink.ship([*rest, *bench.lines(3)])
+
+    assert (0, 0) == (receipt.taken, receipt.dead)
+
+
+def test_a_line_that_cannot_be_read_needs_another_of_its_stream(bench, stub):
+    stub.refuses = lambda bulk: any(b"number 1" in b for b in bulk.bodies)
+    rest = bench.lines(1)
+    for number in range(20, 25):
+        health = bench.place.line(number, dataset="dcmirror.health")
+        rest = bench.sink.ship([*rest, health]).rest
+        rest = bench.sink.ship(rest).rest
+    assert bench.lines(1) == list(rest)
+
+    assert (2, 0, 1) == total(ship(bench.sink, [*rest, *bench.lines(2)]))
+
+
 def test_what_the_other_request_took_counts_too(bench, stub):
     """One of two has only lines that are refused."""
     stub.rule = lambda body: (400, "bad") if b"number 1" in body else None
