@@ -199,10 +199,13 @@ def resend(
 ) -> ExitStatus:
     """Send again what Elasticsearch refused for good.
 
-    A document that the server refuses, while it takes others, is set aside in
-    dead-letters.ndjson, so that it keeps back nothing. When the reason is gone, say a
-    mapping that did not fit, this sends each of them under the id it had, so that none
-    is there twice. What is refused again is set aside again.
+    A document that the server refuses, while it takes others of the same data stream,
+    is set aside in dead-letters.ndjson, so that it keeps back nothing. When the reason
+    is gone, say a mapping that did not fit, this sends each of them under the id it
+    had, so that none is there twice. What is refused again is set aside again.
+
+    The newest 8 to 16 MiB are kept; `dcmirror status` and the log say how many had to
+    go for them.
 
     Needs no other credential than shipping does, and may run beside it.
     """

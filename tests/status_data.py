@@ -155,6 +155,7 @@ def a_report(**over: Any) -> dict[str, Any]:
         "shipped": 123_456,
         "duplicates": 0,
         "dead_letters": 0,
+        "dead_letters_lost": 0,
         "spoiled": 0,
         "missed": 0,
         "per_second": 0.0,

@@ -18,6 +18,7 @@ from dcmirror.adapters.segments import Segment
 
 _VERSION = 2
 _COUNTS = ("shipped", "spoiled", "missed", "duplicates", "dead_letters")
+_LATER_COUNTS = ("dead_letters_lost",)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,6 +45,7 @@ class Checkpoint:
     missed: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    dead_letters_lost: int = 0
 
 
 def load(path: Path) -> Checkpoint:
@@ -109,4 +111,5 @@ def _checkpoint(data: Mapping[str, Any]) -> Checkpoint:
         {name: Position(**place) for name, place in data["writers"].items()},
         dict(data["sink"]),
         *(int(data[name]) for name in _COUNTS),
+        *(int(data.get(name, 0)) for name in _LATER_COUNTS),
     )

@@ -1,7 +1,7 @@
 """dead-letters.ndjson: lines that Elasticsearch refused for good, with its reason.
 
 The logger process adds to it, `elastic resend` takes from it.  Two files of bounded
-size: the newest are kept.
+size: the newest are kept, and who adds is told how many went.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dcmirror.adapters.durable import write_all
@@ -29,6 +29,12 @@ class DeadLetters:
         self.path = path
         self._older = path.with_suffix(".old.ndjson")
         self._max_bytes = max_bytes
+        self._lost = 0
+
+    def pop_lost(self) -> int:
+        """How many letters had to go for newer ones, since this was asked last."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def add(self, refused: Sequence[tuple[ShippedLine, Refusal]]) -> None:
         """Set lines aside, each as it was in the journal.
@@ -70,7 +76,17 @@ class DeadLetters:
     def _make_room(self) -> None:
         with suppress(FileNotFoundError), _held(self.path) as fd:
             if os.fstat(fd).st_size > self._max_bytes:
-                os.rename(self.path, self._older)
+                self._replace_older()
+
+    def _replace_older(self) -> None:
+        """Not while somebody takes them: what is taken is not lost."""
+        with ExitStack() as held:
+            lost = 0
+            with suppress(FileNotFoundError):
+                held.enter_context(_held(self._older))
+                lost = _count(self._older)
+            os.rename(self.path, self._older)
+            self._lost += lost
 
 
 def read(path: Path) -> Iterator[tuple[ShippedLine, str] | None]:
@@ -82,6 +98,11 @@ def read(path: Path) -> Iterator[tuple[ShippedLine, str] | None]:
     with open(path, "rb") as file:
         for text in file:
             yield _read(text)
+
+
+def _count(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
 
 
 def _letter(line: ShippedLine, why: Refusal) -> bytes:

@@ -119,7 +119,9 @@ class ElasticSink:
             self._note(part, next(coming)) if body else self._without_strays(part)
             for part, body in zip(parts, bodies, strict=True)
         ]
-        return _together(receipts, [*lines[sum(map(len, parts)) :], *late])
+        receipt = _together(receipts, [*lines[sum(map(len, parts)) :], *late])
+        lost = self._dead_letters.pop_lost()
+        return replace(receipt, lost=lost) if lost else receipt
 
     def settle(self) -> dict[str, Any]:
         """What is taken is durable; nothing to remember."""

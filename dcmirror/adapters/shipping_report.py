@@ -30,6 +30,7 @@ class ShippingReport:
         shipped: lines that arrived, since the beginning.
         duplicates: those of them that had been there already.
         dead_letters: lines that were refused for good and set aside.
+        dead_letters_lost: those of them that had to go for newer ones.
         spoiled: lines with a wrong CRC, set aside.
         missed: segments that were removed before they were read.
         per_second: rate over the last seconds.
@@ -47,6 +48,7 @@ class ShippingReport:
     shipped: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    dead_letters_lost: int = 0
     spoiled: int = 0
     missed: int = 0
     per_second: float = 0.0

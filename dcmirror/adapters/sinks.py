@@ -32,6 +32,7 @@ class Receipt:
         rest: those to give again after ``pause`` seconds, in order.
         taken: how many are done with; ``duplicates`` of them were there already,
             ``dead`` of them were refused for good and set aside.
+        lost: how many that were set aside before had to go for them.
         trouble: why there is a rest, or what should be known though there is none.
         needs_help: whether the trouble lasts until somebody acts.
         is_stuck: whether the rest should not keep back the lines behind it.
@@ -42,6 +43,7 @@ class Receipt:
     pause: float = 0.0
     duplicates: int = 0
     dead: int = 0
+    lost: int = 0
     trouble: str | None = None
     needs_help: bool = False
     is_stuck: bool = False

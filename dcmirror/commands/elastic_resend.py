@@ -47,6 +47,7 @@ class _Tally:
     sent: int = 0
     duplicates: int = 0
     refused: int = 0
+    lost: int = 0
     unreadable: int = 0
 
 
@@ -151,6 +152,7 @@ class _Resend:
         tally.sent += receipt.taken - receipt.dead - receipt.duplicates
         tally.duplicates += receipt.duplicates
         tally.refused += receipt.dead
+        tally.lost += receipt.lost
         self._idle = 0 if receipt.taken else self._idle + 1
         if not receipt.rest:
             return
@@ -167,6 +169,7 @@ class _Resend:
         for number, words in (
             (tally.duplicates, "there already"),
             (tally.refused, "refused again (--dry-run says why)"),
+            (tally.lost, "lost for want of space"),
             (tally.unreadable, "not readable and removed"),
         ):
             if number:

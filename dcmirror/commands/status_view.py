@@ -289,7 +289,7 @@ def _shipping(report: dict[str, Any] | None, at: float) -> str:
         text += f", {bytes_text(report['behind_bytes'])} behind"
         if report.get("oldest_age_s"):
             text += f" (the oldest of {span_text(report['oldest_age_s'])} ago)"
-    for key in ("dead_letters", "spoiled", "missed"):
+    for key in ("dead_letters", "dead_letters_lost", "spoiled", "missed"):
         if report.get(key):
             text += f", {count_text(report[key])} {key.replace('_', ' ')}"
     return text

@@ -291,6 +291,11 @@ _JOURNAL = (
         read.shipping("dead_letters"),
     ),
     _counter(
+        "dead_letters_lost",
+        "Events that were set aside, and had to go for newer ones.",
+        read.shipping("dead_letters_lost"),
+    ),
+    _counter(
         "spoiled_events",
         "Lines of the journal with a wrong checksum; set aside.",
         read.shipping("spoiled"),

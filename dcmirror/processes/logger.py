@@ -214,6 +214,7 @@ class Logger:
             shipped=checkpoint.shipped,
             duplicates=checkpoint.duplicates,
             dead_letters=checkpoint.dead_letters,
+            dead_letters_lost=checkpoint.dead_letters_lost,
             spoiled=checkpoint.spoiled,
             missed=checkpoint.missed,
             per_second=round(route.rate(time.monotonic()), 1),

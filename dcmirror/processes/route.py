@@ -20,6 +20,7 @@ from dcmirror.adapters import checkpoints
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal_reader import JournalReader
 from dcmirror.adapters.sinks import Receipt, ShippedLine, Sink
+from dcmirror.core.amounts import plural
 from dcmirror.core.escapes import shown, without_secrets
 
 _POLL_SECONDS = 0.5
@@ -204,6 +205,9 @@ class Route:
         now.shipped += receipt.taken - receipt.dead
         now.duplicates += receipt.duplicates
         now.dead_letters += receipt.dead
+        now.dead_letters_lost += receipt.lost
+        if receipt.lost:
+            self._say(f"{plural(receipt.lost, 'dead letter')} lost for want of space")
         if not self._waiting:
             now.writers = dict(self._positions)
             self._is_saved = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -188,6 +189,25 @@ def test_a_servers_own_error_keeps_back_none(site: Site, stub: ElasticStub) -> N
     assert ExitStatus.DONE == site.resend()
     assert "11 events sent, 1,488 there already" == site.said[-1]
     assert (list(range(1, 1500)), []) == (arrived(stub), site.left())
+
+
+def test_letters_that_have_no_place_any_more_are_told(
+    site: Site, stub: ElasticStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DeadLetters.__init__, "__defaults__", (10,))
+    for number in (10, 20, 30):
+        site.refuse(number, number + 1)
+        site.letters.path.rename(
+            site.letters.path.with_suffix(f".resend.{number}.ndjson")
+        )
+    stub.rule = lambda body: BAD_1 if re.search(rb"number \d1", body) else None
+
+    assert ExitStatus.ELASTIC == site.resend()
+    assert (
+        ", 3 refused again (--dry-run says why), 1 lost for want of space"
+        in site.said[-1]
+    )
+    assert [21, 31] == site.left()
 
 
 def test_what_came_during_a_cut_off_resend_is_sent_too(

@@ -12,6 +12,7 @@ from contracts.shipping import SEGMENT, Place, ship, total
 from dcmirror.adapters.dead_letters import DeadLetters
 from dcmirror.adapters.elastic_sink import ElasticSink
 from dcmirror.adapters.sinks import ShippedLine
+from dcmirror.core.bulk import Refusal
 from dcmirror.settings import Elasticsearch
 from helpers import free_port
 from servers.elastic_stub import ElasticStub, Fault, error
@@ -348,19 +349,40 @@ def test_dead_letters_that_cannot_be_written_stop_nothing(bench, stub):
     assert "cannot be set aside" in receipts[-1].trouble
 
 
-def test_dead_letters_are_bounded_and_the_newest_kept(bench, stub):
+def test_dead_letters_are_bounded_and_what_goes_is_counted(bench, stub):
     bench.letters = DeadLetters(bench.letters.path, max_bytes=2000)
     bench.sink = ElasticSink(bench.place.settings, bench.letters)
     stub.rule = lambda body: None if b"number 99" in body else (400, "bad")
+    lost = 0
     for number in range(50):
-        ship(bench.sink, bench.lines(number, 99))
+        lost += sum(
+            receipt.lost for receipt in ship(bench.sink, bench.lines(number, 99))
+        )
 
     files = sorted(bench.letters.path.parent.glob("dead-letters*"))
     assert ["dead-letters.ndjson", "dead-letters.old.ndjson"] == [f.name for f in files]
     assert all(file.stat().st_size < 3000 for file in files)
-    last = files[0].read_text().splitlines()[-1]
-    assert 49 == json.loads(last)["document"]["event"]["duration"]
+    letters = [
+        json.loads(line) for f in files[::-1] for line in f.read_text().splitlines()
+    ]
+    left = [letter["document"]["event"]["duration"] for letter in letters]
+    assert list(range(lost, 50)) == left
+    assert lost > 0
     bench.sink.close()
+
+
+def test_letters_that_somebody_took_are_not_lost(bench, stub):
+    bench.letters = DeadLetters(bench.letters.path, max_bytes=10)
+    why = Refusal(0, 400, "bad", "because")
+    for line in bench.lines(1, 2):
+        bench.letters.add([(line, why)])
+    taken = bench.letters.take()
+    for line in bench.lines(3, 4):
+        bench.letters.add([(line, why)])
+
+    assert (2, 0) == (len(taken), bench.letters.pop_lost())
+    bench.letters.add([(bench.place.line(5), why)])
+    assert (1, 0) == (bench.letters.pop_lost(), bench.letters.pop_lost())
 
 
 def test_a_request_the_server_cannot_read_is_halved_down_to_the_line(bench, stub):

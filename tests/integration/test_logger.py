@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -505,6 +506,27 @@ def test_no_password_of_a_url_reaches_standard_error(capfd):
     assert capfd.readouterr().err == (
         "dcmirror: logger: no answer from https://es:9200/_bulk?...\n"
     )
+
+
+class ForgetfulSink(FileSink):
+    """Sets two of ten lines aside, and has no place for what lay there."""
+
+    def ship(self, lines):
+        receipt = super().ship(lines)
+        return replace(receipt, dead=2, lost=7, trouble="set aside: because")
+
+
+def test_dead_letters_that_had_to_go_are_told(bench, capfd):
+    journal, stop = bench.journal(), Stop()
+    write(journal, range(10))
+    stop.ask(5.0)
+    last = route(bench, ForgetfulSink, stop)
+    last.run()
+
+    told = checkpoints.load(bench.checkpoint)
+    assert (8, 2, 7) == (told.shipped, told.dead_letters, told.dead_letters_lost)
+    assert "file: 7 dead letters lost for want of space\n" in capfd.readouterr().err
+    journal.close()
 
 
 def test_an_export_of_another_instance_is_not_cut(tmp_path):

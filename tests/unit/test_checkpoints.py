@@ -36,6 +36,15 @@ def test_a_place_that_is_no_longer_in_use_holds_nothing_back(path: Path) -> None
     assert checkpoints.load(path) == AHEAD
 
 
+def test_a_count_that_an_older_version_did_not_have_costs_no_position(
+    path: Path,
+) -> None:
+    checkpoints.save_all(path, {"file": AHEAD}, ("file",))
+    path.write_text(path.read_text().replace('"dead_letters_lost": 0', '"other": 0'))
+
+    assert checkpoints.load(path) == AHEAD
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 1}', "[]", "null"])
 def test_what_cannot_be_read_is_nothing(path: Path, text: str) -> None:
     path.write_text(text)

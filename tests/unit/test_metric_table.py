@@ -45,6 +45,7 @@ REPORT = ShippingReport(
     shipped=1000,
     duplicates=2,
     dead_letters=1,
+    dead_letters_lost=3,
     spoiled=4,
     missed=5,
     behind_bytes=4096,
@@ -207,12 +208,13 @@ def test_shipping_has_state_age_and_amounts(board: Board) -> None:
         found("spool_age_seconds"),
         found("spool_bytes"),
     )
-    assert (1000, 2, 1, 4, 5) == tuple(
+    assert (1000, 2, 1, 3, 4, 5) == tuple(
         found(f"{name}_total")
         for name in (
             "shipped_events",
             "shipping_duplicates",
             "dead_letters",
+            "dead_letters_lost",
             "spoiled_events",
             "missed_segments",
         )

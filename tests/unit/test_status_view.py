@@ -190,6 +190,13 @@ def test_shipping_tells_how_far_behind_it_is() -> None:
     ) in text
 
 
+def test_shipping_tells_what_was_refused_and_what_of_that_is_lost() -> None:
+    report = a_report(dead_letters=2000, dead_letters_lost=7)
+    text = text_of(Look(a_sight(), judge(a_sight(), report, Limits()), report))
+
+    assert "shipped, 2,000 dead letters, 7 dead letters lost" in text
+
+
 def test_a_stuck_daemon_shows_what_it_said_last() -> None:
     status = a_status(transfers=[a_transfer()], transfers_total=1, at=AT - 60)
     text = text_of(looked(a_sight(status, silence=60.0, process="T")))
