@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,25 @@ def load(path: Path) -> Checkpoint:
     return slowest
 
 
+class Shipped:
+    """What all sinks have behind them; read again when the file was replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._positions: dict[str, Position] = {}
+
+    def positions(self) -> Mapping[str, Position]:
+        """Where the slowest of the sinks in use stands in each writer's row."""
+        stamp = None
+        with suppress(OSError):
+            status = os.stat(self._path)
+            stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        if stamp is None or stamp != self._stamp:
+            self._stamp, self._positions = stamp, load(self._path).writers
+        return self._positions
+
+
 def load_all(path: Path) -> dict[str, Checkpoint]:
     """The checkpoint of each sink by its name; those no longer in use too."""
     return _read(path)[0]
@@ -75,7 +94,7 @@ def save_all(
     data = {
         "version": _VERSION,
         "in_use": list(in_use),
-        "sinks": {name: asdict(sink) for name, sink in sinks.items()},
+        "sinks": {name: _plain(sink) for name, sink in sinks.items()},
     }
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
@@ -104,6 +123,16 @@ def _read(path: Path) -> tuple[dict[str, Checkpoint], list[str]]:
         return sinks, [str(name) for name in data["in_use"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, []
+
+
+def _plain(sink: Checkpoint) -> dict[str, Any]:
+    """As JSON; made by hand, since ``asdict`` is slow and there may be many writers."""
+    writers = {
+        name: {"segment": place.segment, "offset": place.offset, "line": place.line}
+        for name, place in sink.writers.items()
+    }
+    counts = {name: getattr(sink, name) for name in (*_COUNTS, *_LATER_COUNTS)}
+    return {"writers": writers, "sink": sink.sink, **counts}
 
 
 def _checkpoint(data: Mapping[str, Any]) -> Checkpoint:

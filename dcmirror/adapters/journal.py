@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import secrets
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -53,8 +52,7 @@ class Journal:
         started_at: float | None = None,
         min_free: int | None = None,
     ) -> None:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(started_at))
-        self.writer = f"{stamp}-{secrets.token_hex(8)}"
+        self.writer = f"{segments.stamp(started_at)}-{secrets.token_hex(8)}"
         self.directory = directory
         self.required = required
         self.dropped_by_kind: Counter[str] = Counter()

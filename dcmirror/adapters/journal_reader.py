@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 
 from dcmirror.adapters.checkpoints import Position
-from dcmirror.adapters.segments import CRC_BYTES, Segment, list_segments, read_segment
+from dcmirror.adapters.segment_rows import Row, SeenSegment, SegmentRows
+from dcmirror.adapters.segments import (
+    CRC_BYTES,
+    LONGEST_LINE,
+    Segment,
+    read_segment,
+    stamp,
+)
 from dcmirror.adapters.sinks import ShippedLine
 from dcmirror.core.checksums import crc32
 
 # Spoiled lines are kept for a person to look at, not to fill the disk.
 _CORRUPT_BYTES = 1024 * 1024
-# As long as a line may be: a piece of it without an end is damage, or still written.
-_PIECE_BYTES = 1024 * 1024
+_PIECE_BYTES = LONGEST_LINE
 _TIMESTAMP = re.compile(rb'"@timestamp": ?"([^"]{1,40})"')
 
 
@@ -52,7 +57,7 @@ class Backlog:
 
 
 class JournalReader:
-    """Looks into a directory of segments; remembers nothing between two batches.
+    """Looks into a directory of segments; remembers which of them have ended.
 
     Args:
         keeps_spoiled: whether it sets spoiled lines aside; one reader does.
@@ -67,6 +72,7 @@ class JournalReader:
         keeps_spoiled: bool = True,
     ) -> None:
         self._directory = directory
+        self._rows = SegmentRows(directory)
         self._max_lines = max_lines
         self._max_bytes = max_bytes
         self._keeps_spoiled = keeps_spoiled
@@ -75,16 +81,15 @@ class JournalReader:
         """The next lines of every writer, the one that began first first."""
         batch = Batch({})
         # Listed before it is read: a segment with a successor in the list is complete.
-        segments = list_segments(self._directory)
-        for writer, own in groupby(segments, key=lambda segment: segment.writer):
-            position = positions.get(writer) or Position(segment=1)
-            batch.positions[writer] = self._read_writer(batch, list(own), position)
+        for row in self._rows.look():
+            position = positions.get(row.writer) or Position(segment=1)
+            if not row.is_read(position):
+                position = self._read_row(batch, row, position)
+            batch.positions[row.writer] = position
         return batch
 
-    def _read_writer(
-        self, batch: Batch, segments: list[Segment], position: Position
-    ) -> Position:
-        for segment in segments:
+    def _read_row(self, batch: Batch, row: Row, position: Position) -> Position:
+        for segment in (each.segment for each in row.segments):
             if segment.number < position.segment:
                 continue
             if segment.number > position.segment:
@@ -164,31 +169,33 @@ class JournalReader:
                     file.write(raw.rstrip(b"\n") + b"\n")
 
 
-def backlog(directory: Path, positions: Mapping[str, Position]) -> Backlog:
+def backlog(rows: Iterable[Row], positions: Mapping[str, Position]) -> Backlog:
     """How far these positions are behind what all writers have written."""
     size, oldest = 0, None
-    segments = list_segments(directory)
-    for writer, own in groupby(segments, key=lambda segment: segment.writer):
-        position = positions.get(writer) or Position(segment=1)
-        is_first = True
-        for segment in own:
-            behind = _unread(segment, position)
-            size += behind
-            if behind and is_first:
-                is_first = False
-                at = _first_time(segment, position)
-                oldest = at if oldest is None else min(oldest, at or oldest)
+    for row in rows:
+        position = positions.get(row.writer) or Position(segment=1)
+        if row.is_read(position):
+            continue
+        unread = [(each, _unread(each, position)) for each in row.segments]
+        size += sum(behind for _, behind in unread)
+        first = next((each.segment for each, behind in unread if behind), None)
+        # What began later has nothing older, so that few files need to be opened.
+        if first and (oldest is None or row.began <= stamp(oldest)):
+            at = _first_time(first, position)
+            oldest = at if oldest is None else min(oldest, at or oldest)
     return Backlog(size, oldest)
 
 
-def _unread(segment: Segment, position: Position) -> int:
+def _unread(seen: SeenSegment, position: Position) -> int:
+    segment = seen.segment
     if segment.number < position.segment:
         return 0
     offset = position.offset if segment.number == position.segment else 0
-    size = 0
+    size = seen.end - offset
+    if size <= 0 or seen.has_ended or size >= _PIECE_BYTES:
+        return max(size, 0)
     try:
-        size = segment.path.stat().st_size - offset
-        return size if size >= _PIECE_BYTES else _whole_lines(segment.path, offset)
+        return _whole_lines(segment.path, offset)
     except FileNotFoundError:
         return 0
     except OSError:  # nobody knows where its last line ends
@@ -196,7 +203,7 @@ def _unread(segment: Segment, position: Position) -> int:
 
 
 def _whole_lines(path: Path, offset: int) -> int:
-    """Bytes of lines that have an end; a killed writer's last one never gets it."""
+    """Bytes of lines that have an end; the last one may still be written."""
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(_PIECE_BYTES).rfind(b"\n") + 1

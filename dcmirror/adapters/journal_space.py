@@ -11,14 +11,15 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dcmirror.adapters import checkpoints, segments
-from dcmirror.adapters.checkpoints import Position
+from dcmirror.adapters import segments
+from dcmirror.adapters.checkpoints import Position, Shipped
+from dcmirror.adapters.segment_rows import Row, SeenSegment, SegmentRows
 from dcmirror.adapters.segments import Segment
 from dcmirror.core.journal_table import value_of
 from dcmirror.core.journal_values import (
@@ -68,11 +69,13 @@ class JournalSpace:
         self.least = Value.PROGRESS
         self.is_exhausted = False
         self._directory = directory
+        self._rows = SegmentRows(directory)
         self._max_bytes = max_bytes
         self._min_free = min_free
-        self._checkpoint = checkpoint
+        self._shipped = Shipped(checkpoint)
         self._lost = lost
         self._most = most
+        self._number = 0
         self._filled = 0.0
         self._room: float = 0
         self._unlooked: float = float("inf")
@@ -90,10 +93,18 @@ class JournalSpace:
 
     def measure(self) -> None:
         """Look at the directory, the checkpoint and the disk."""
-        found = self._pieces()
-        unshipped = sum(f.unshipped for f in found)
-        self.used = sum(f.piece.size for f in found)
-        gone = sum(f.piece.size for f in found if f.piece.is_shipped)
+        positions = self._shipped.positions()
+        self.used = self._number = unshipped = gone = 0
+        for row in self._rows.look():
+            position = positions.get(row.writer) or Position(segment=1)
+            self._number += len(row.segments)
+            self.used += row.size
+            if row.is_read(position):  # as most are, where there are many
+                gone += row.size
+                continue
+            found = [_Found.of(each, position) for each in row.segments]
+            unshipped += sum(f.unshipped for f in found)
+            gone += sum(f.piece.size for f in found if f.piece.is_shipped)
         self._room, self._unlooked = self._free(), 0
         self._filled = fill(unshipped, self._max_bytes, self._room + gone)
         self.least = min(least_admitted(self._filled, self.least), self._most)
@@ -123,7 +134,7 @@ class JournalSpace:
             OSError: only lines that must be kept are left.
         """
         self.measure()
-        too_many = len(self._pieces()) - _MOST_SEGMENTS
+        too_many = self._number - _MOST_SEGMENTS
         excess = self.used + wanted - self._max_bytes
         if excess <= 0 and too_many <= 0:
             return
@@ -150,10 +161,12 @@ class JournalSpace:
         return gone
 
     def _pieces(self) -> list[_Found]:
-        positions = checkpoints.load(self._checkpoint).writers
+        positions = self._shipped.positions()
+        rows = self._rows.look()
+        at = {row.writer: positions.get(row.writer) or Position(1) for row in rows}
         return [
-            _Found.of(each.segment, each.size, positions.get(each.segment.writer))
-            for each in sorted(_sized(self._directory), key=_age)
+            _Found.of(aged.seen, at[aged.seen.segment.writer])
+            for aged in sorted(_aged(rows), key=_age)
         ]
 
     def _free(self) -> float:
@@ -169,11 +182,10 @@ class JournalSpace:
         return float("inf")
 
 
-class _Sized(NamedTuple):
+class _Aged(NamedTuple):
     """A segment, and until when (nanoseconds) it and those before it were written."""
 
-    segment: Segment
-    size: int
+    seen: SeenSegment
     until: int
 
 
@@ -186,18 +198,19 @@ class _Found:
     offset: int
 
     @classmethod
-    def of(cls, segment: Segment, size: int, position: Position | None) -> _Found:
-        offset = 0
-        if position is not None and position.is_past(segment):
+    def of(cls, seen: SeenSegment, position: Position) -> _Found:
+        segment, size, offset = seen.segment, seen.size, 0
+        if position.is_past(segment):
             offset = size
-        elif position is not None and position.segment == segment.number:
+        elif position.segment == segment.number:
             offset = min(position.offset, size)
-        piece = Piece(segment.name, size, segment.lane, is_shipped=offset >= size)
-        return cls(segment, piece, offset)
+        # A killed writer's half line is no line: nobody ships it, nobody misses it.
+        is_shipped = offset >= seen.end
+        return cls(segment, Piece(segment.name, size, segment.lane, is_shipped), offset)
 
     @property
     def unshipped(self) -> int:
-        return self.piece.size - self.offset
+        return 0 if self.piece.is_shipped else self.piece.size - self.offset
 
 
 def find_events(directory: Path, event_ids: Collection[str]) -> set[str]:
@@ -218,25 +231,22 @@ def segments_with(
             missing -= held
 
 
-def _sized(directory: Path) -> list[_Sized]:
-    sized: list[_Sized] = []
-    until: dict[str, int] = {}
-    for segment in segments.list_segments(directory):
-        with suppress(FileNotFoundError):
-            status = segment.path.stat()
+def _aged(rows: Iterable[Row]) -> Iterator[_Aged]:
+    for row in rows:
+        until = 0
+        for seen in row.segments:
             # A clock that was set back must not make a hole in the middle of a row.
-            latest = max(status.st_mtime_ns, until.get(segment.writer, 0))
-            until[segment.writer] = latest
-            sized.append(_Sized(segment, status.st_size, latest))
-    return sized
+            until = max(until, seen.until)
+            yield _Aged(seen, until)
 
 
-def _age(each: _Sized) -> tuple[str, int, bool]:
+def _age(each: _Aged) -> tuple[str, int, bool]:
     """Sorts the oldest first: what one run wrote in both its rows, by time.
 
     Not all runs by time: a reader tells from the oldest one where the journal begins.
     """
-    return each.segment.run, each.until, each.segment.lane is Lane.STORY
+    segment = each.seen.segment
+    return segment.run, each.until, segment.lane is Lane.STORY
 
 
 def _unshipped_lines(found: _Found) -> Counter[str]:
@@ -274,11 +284,11 @@ def _remove(path: Path) -> bool:
 
 def _newest(directory: Path) -> Iterator[Path]:
     rest = _SEARCHED_BYTES
-    sized = [each for each in _sized(directory) if each.segment.lane is Lane.STORY]
-    sized.sort(key=lambda each: (each.until, each.segment), reverse=True)
-    for each in sized:
-        yield each.segment.path
-        rest -= each.size
+    aged = list(_aged(SegmentRows(directory).look()))
+    aged.sort(key=lambda each: (each.until, each.seen.segment), reverse=True)
+    for seen in (each.seen for each in aged if each.seen.segment.lane is Lane.STORY):
+        yield seen.segment.path
+        rest -= seen.size
         if rest <= 0:
             return
 

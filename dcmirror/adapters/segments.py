@@ -6,7 +6,9 @@ line without its end is normal after a crash; a wrong CRC elsewhere is a spoiled
 
 from __future__ import annotations
 
+import os
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ _NAME = re.compile(
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}')
 #: The end of a line, which its checksum stands in.
 CRC_BYTES = len(b',"crc":"00000000"}')
-_LONGEST_LINE = 1024 * 1024
+#: A piece of that length without an end is damage; a shorter one may get its end yet.
+LONGEST_LINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,6 +68,11 @@ class SegmentLine:
     body: bytes | None
 
 
+def stamp(moment: float | None = None) -> str:
+    """A time as writers have it in their names; stamps sort as times do."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
 def lane_writer(writer: str, lane: Lane) -> str:
     """A writer's name in a lane; its story sorts before its steps, and ships first."""
     return writer + _STEPS if lane is Lane.STEPS else writer
@@ -78,15 +86,19 @@ def segment_name(writer: str, number: int) -> str:
 def list_segments(directory: Path) -> list[Segment]:
     """All segments, the oldest writer's first; a missing directory has none."""
     try:
-        names = [entry.name for entry in directory.iterdir()]
+        names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    found = ((name, _NAME.fullmatch(name)) for name in names)
-    return sorted(
-        Segment(match["writer"], int(match["number"]), directory / name)
-        for name, match in found
-        if match
-    )
+    found = (segment_at(directory, name) for name in names)
+    return sorted(segment for segment in found if segment)
+
+
+def segment_at(directory: Path, name: str) -> Segment | None:
+    """The segment of that name, None if a file of that name is none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return Segment(match["writer"], int(match["number"]), directory / name)
 
 
 def seal(line: str) -> bytes:
@@ -114,9 +126,9 @@ def read_segment(path: Path, offset: int = 0, number: int = 0) -> Iterator[Segme
     """
     with open(path, "rb") as file:
         file.seek(offset)
-        while raw := file.readline(_LONGEST_LINE):
+        while raw := file.readline(LONGEST_LINE):
             # Only damage makes a line that long: it is given in pieces, all spoiled.
-            if not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE:
+            if not raw.endswith(b"\n") and len(raw) < LONGEST_LINE:
                 return
             offset += len(raw)
             number += 1

@@ -21,6 +21,7 @@ from dcmirror.adapters.dead_letters import FILE_NAME as DEAD_LETTERS
 from dcmirror.adapters.dead_letters import DeadLetters
 from dcmirror.adapters.journal_reader import Backlog, JournalReader, backlog
 from dcmirror.adapters.linux import keep_freed_memory
+from dcmirror.adapters.segment_rows import SegmentRows
 from dcmirror.adapters.shipping_report import ShippingReport
 from dcmirror.adapters.sinks import FileSink, NoSink, Sink
 from dcmirror.errors import DcmirrorError, LockedError
@@ -118,6 +119,7 @@ class Logger:
         self._boot = boot
         self._sinks = sinks
         self._signals = signals
+        self._rows = SegmentRows(boot.journal_directory)
         self._lock_path = boot.checkpoint.with_name("shipper.lock")
         self._report_path = shipping_report.path_beside(boot.checkpoint)
         self._reported: ShippingReport | None = None
@@ -200,7 +202,7 @@ class Logger:
         route, now = routes[0], time.time()
         checkpoint, state = route.checkpoint, route.state
         try:
-            behind = backlog(self._boot.journal_directory, checkpoint.writers)
+            behind = backlog(self._rows.look(), checkpoint.writers)
         except OSError:  # the route met it too, and says so
             behind = Backlog(0, None)
         return ShippingReport(

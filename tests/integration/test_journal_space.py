@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from dcmirror.adapters import segments
 from dcmirror.adapters.checkpoints import Checkpoint, Position
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.journal_reader import JournalReader
+from dcmirror.adapters.journal_space import JournalSpace
 from dcmirror.core.journal_table import value_of
 from dcmirror.core.journal_values import Lane, Value
 from one_sink import save_checkpoint
@@ -303,6 +306,67 @@ def test_a_required_journal_drops_no_detail_however_full_it_is(tmp_path):
     journal.close()
 
 
+def killed_run(home, number):
+    """A writer that was killed long ago in the middle of a line."""
+    journal = Journal(home / "j", 64 * KIB, 16 * KIB, started_at=number)
+    for _ in range(15):
+        append(journal, Value.OUTCOME, number, 900)
+    journal.close()
+    path = home / "j" / segments.segment_name(journal.writer, 1)
+    with open(path, "ab") as file:
+        file.write(b'{"event":{"action":"transfer-fin')
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+def test_half_lines_of_killed_writers_do_not_fill_a_required_journal(tmp_path):
+    """Nobody will ever ship them; what stands before them is shipped."""
+    torn = [killed_run(tmp_path, number) for number in range(4)]
+    read = JournalReader(tmp_path / "j").read({})
+    positions = read.positions
+    assert 4 * 15 == len(read.lines)
+    save_checkpoint(tmp_path / "checkpoint.json", Checkpoint(dict(positions)))
+    journal = Journal(tmp_path / "j", 64 * KIB, 16 * KIB, min_free=0, required=True)
+    left = [append(journal, Value.OUTCOME, n, 900) for n in range(20)]
+
+    assert [] == [place for places in left for place in places]
+    assert journal.trouble is None
+    assert journal.dropped == 0
+    assert not torn[0].exists()
+    journal.close()
+
+
+def test_a_whole_line_of_a_killed_writer_is_kept_until_it_is_shipped(tmp_path):
+    """Its half line beside it or not."""
+    torn = [killed_run(tmp_path, number) for number in range(4)]
+    positions = {
+        segment.writer: Position(1, next(segments.read_segment(segment.path)).end, 1)
+        for segment in segments.list_segments(tmp_path / "j")
+    }
+    save_checkpoint(tmp_path / "checkpoint.json", Checkpoint(positions))
+    journal = Journal(tmp_path / "j", 64 * KIB, 16 * KIB, min_free=0, required=True)
+
+    assert append(journal, Value.OUTCOME, 1, 900) == [0]
+    assert all(path.exists() for path in torn)
+    journal.close()
+
+
+def test_a_half_line_of_a_writer_that_lives_may_still_get_its_end(tmp_path):
+    path = killed_run(tmp_path, 1)
+    positions = JournalReader(tmp_path / "j").read({}).positions
+    save_checkpoint(tmp_path / "checkpoint.json", Checkpoint(dict(positions)))
+    space = JournalSpace(
+        tmp_path / "j", 2 * KIB, 0, tmp_path / "checkpoint.json", Counter()
+    )
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(OSError, match="not shipped yet"):
+            space.make_room(0, Lane.STORY, keeps_story=True)
+    space.make_room(0, Lane.STORY, keeps_story=True)
+
+    assert not path.exists()
+
+
 STORY = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.sampled_from(Value), st.integers(0, 900)),
@@ -360,6 +424,8 @@ _WRITER = """
 import sys
 from pathlib import Path
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.journal_reader import JournalReader
+from dcmirror.adapters.journal_space import JournalSpace
 from dcmirror.core.journal_values import Value
 journal = Journal(Path(sys.argv[1]), 1 << 24, 1 << 16, min_free=0)
 n = 0

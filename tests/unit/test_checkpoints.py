@@ -36,6 +36,24 @@ def test_a_place_that_is_no_longer_in_use_holds_nothing_back(path: Path) -> None
     assert checkpoints.load(path) == AHEAD
 
 
+def test_what_is_shipped_is_read_again_when_the_file_was_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+    load = checkpoints.load
+    monkeypatch.setattr(checkpoints, "load", lambda at: loads.append(at) or load(at))
+    shipped = checkpoints.Shipped(path)
+    assert {} == shipped.positions()
+    checkpoints.save_all(path, {"file": BEGUN}, ("file",))
+    assert BEGUN.writers == shipped.positions() == shipped.positions()
+    checkpoints.save_all(path, {"file": AHEAD}, ("file",))
+    assert AHEAD.writers == shipped.positions() == shipped.positions()
+    path.unlink()
+
+    assert {} == shipped.positions()
+    assert 4 == len(loads)
+
+
 def test_a_count_that_an_older_version_did_not_have_costs_no_position(
     path: Path,
 ) -> None:
