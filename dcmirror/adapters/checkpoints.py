@@ -76,8 +76,9 @@ class Shipped:
         stamp = None
         with suppress(OSError):
             status = os.stat(self._path)
-            stamp = status.st_ino, status.st_mtime_ns, status.st_size
-        if stamp is None or stamp != self._stamp:
+            stamp = status.st_ino, status.st_ctime_ns, status.st_size
+        # What said nothing is asked again: perhaps it could not be read.
+        if stamp != self._stamp or not self._positions:
             self._stamp, self._positions = stamp, load(self._path).writers
         return self._positions
 
