@@ -52,8 +52,10 @@ def _is_port(text: str) -> bool:
 
 
 def https_url(value: str) -> bool:
-    """an https URL without user, query and fragment, such as \
-"https://door.example.org:2880/data\""""
+    """an https URL in printable ASCII (percent-encode the rest) without user, query \
+and fragment, such as "https://door.example.org:2880/data\""""
+    if re.fullmatch(r"[!-~]+", value) is None:
+        return False  # what libcurl is given are bytes, and servers differ on others
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -64,14 +66,14 @@ def https_url(value: str) -> bool:
         and _is_host(parts.hostname or "")
         and port != 0
         and "@" not in parts.netloc
-        and not any(mark in value for mark in "?# \t\\")
+        and not any(mark in value for mark in "?#\\")
         and not _has_dots(parts.path)
     )
 
 
 def http_url(value: str) -> bool:
-    """an http or https URL without user, query and fragment, such as \
-"https://elastic.example.org:9200\""""
+    """an http or https URL in printable ASCII (percent-encode the rest) without \
+user, query and fragment, such as "https://elastic.example.org:9200\""""
     return https_url(re.sub("^http:", "https:", value))
 
 

@@ -292,6 +292,11 @@ def test_a_long_value_is_cut() -> None:
         "https://door.example.org/a/../b",
         "door.example.org:2880",
         "https://[::1",
+        "https://door.example.org/a b",
+        "https://door.example.org/\u0142\u00f3d\u017a",
+        "https://door.example.org/caf\u00e9",
+        "https://d\u00f6\u00f6r.example.org",
+        "https://door.example.org/\x7f",
     ],
 )
 def test_urls_that_are_not_a_doors_are_refused(url: str) -> None:
@@ -300,10 +305,33 @@ def test_urls_that_are_not_a_doors_are_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://door.example.org", "https://192.0.2.1:2443/", "https://[::1]:2443/a b"],
+    [
+        "https://door.example.org",
+        "https://192.0.2.1:2443/",
+        "https://[::1]:2443/a",
+        "https://door.example.org/%C5%82%C3%B3d%C5%BA",
+    ],
 )
 def test_urls_of_doors_are_taken(url: str) -> None:
-    assert CHECKS["https_url"](url) is (" " not in url)
+    assert CHECKS["https_url"](url)
+    assert CHECKS["http_url"](url)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("dcache", "url"), ("elasticsearch", "urls")]
+)
+def test_a_url_that_is_no_ascii_is_told_to_be_percent_encoded(
+    table: str, key: str
+) -> None:
+    url = '"https://h.example.org/\u0142"'
+    if key == "url":
+        text = SHORTEST.replace('"https://door.example.org:2880"', url)
+    else:
+        text = with_line(table, f"{key} = [{url}]")
+    (line,) = problems(text)
+
+    assert f"[{table}] {key} = {url}: expected an http" in line
+    assert "percent-encode" in line
 
 
 @pytest.mark.parametrize(
