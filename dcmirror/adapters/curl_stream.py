@@ -37,6 +37,7 @@ class Stream:
         "_lines",
         "_method",
         "body",
+        "bug",
         "connections",
         "door",
         "handle",
@@ -54,6 +55,7 @@ class Stream:
         self.headers: Headers | None = None
         self.request: Request | None = None
         self.refusal: str | None = None
+        self.bug: Exception | None = None
         self.is_retry = False
         self.requests = self.connections = 0  # of the tries before this one
         self.watch = Watch(options.limits)
@@ -140,6 +142,7 @@ class Stream:
     def _forget(self) -> None:
         self.headers = None
         self.refusal = None
+        self.bug = None
         self._ignored = 0
         self._lines.clear()
         self.body.begin(None)
@@ -161,7 +164,15 @@ class Stream:
         )
 
     def answer(self, code: int, message: str) -> Answer:
-        """How the request ended, so far."""
+        """How the request ended, so far; a bug of ours ends its attempt alone."""
+        if self.bug is None:
+            try:
+                return self._read_answer(code, message)
+            except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
+                self.bug = exc
+        return Answer(Headers(), code, message, bug=self.bug)
+
+    def _read_answer(self, code: int, message: str) -> Answer:
         headers = self.read_headers()
         body = self.body
         if code == 0:
@@ -199,7 +210,11 @@ class Stream:
     def _on_body(self, chunk: bytes) -> int | None:
         """libcurl's callback; another number than the chunk's length aborts."""
         if self.headers is None:
-            self._begin_body(self.read_headers())
+            try:
+                self._begin_body(self.read_headers())
+            except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
+                self.bug = exc  # pycurl would print it, and ``answer`` not know of it
+                return 0
         body = self.body
         if body.write is None:
             self._ignored += len(chunk)

@@ -21,7 +21,7 @@ from dcmirror.adapters.webdav import Headers
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
-from dcmirror.core.http_values import GONE, WANT_DIGEST
+from dcmirror.core.http_values import GONE, WANT_DIGEST, size_of
 from dcmirror.core.limits import Limits
 from dcmirror.core.listing import (
     PROPERTIES,
@@ -29,7 +29,6 @@ from dcmirror.core.listing import (
     Listing,
     entry_named,
     has_etag,
-    size_of,
 )
 from dcmirror.core.multistatus import (
     DAV,

@@ -39,7 +39,7 @@ class Answer:
 
     ``requests`` is how often it was sent: not at all, once, or again on another
     connection.  Times are milliseconds since the request began, ``first_byte_ms`` 0 if
-    none came.
+    none came.  ``bug`` is what kept us from reading the rest of it.
     """
 
     headers: Headers
@@ -59,6 +59,7 @@ class Answer:
     total_ms: float = 0.0
     error: OSError | None = None
     refusal: str | None = None
+    bug: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dcmirror.core.checksums import parse_digest
-from dcmirror.core.http_values import pnfsid_of_etag, read_date
+from dcmirror.core.http_values import pnfsid_of_etag, read_date, size_of
 
+_STATUS = re.compile(r"[0-9]{3}\Z")
 _REASON = re.compile(r"[A-Za-z0-9 ,.;:'()/-]{1,80}\Z")
 _SECRET = re.compile(r"uuid|token|authz|http", re.IGNORECASE)
 _WANTED = frozenset(
@@ -73,7 +74,7 @@ def _read_line(line: bytes) -> tuple[bytes, str] | None:
 def _read_status(line: bytes) -> tuple[int, str]:
     parts = line.decode("latin-1").split(None, 2)
     digits = parts[1] if len(parts) > 1 else ""
-    status = int(digits) if digits.isascii() and digits.isdigit() else 0
+    status = int(digits) if _STATUS.match(digits) else 0
     return status, _safe_reason(parts[2]) if len(parts) > 2 else ""
 
 
@@ -85,8 +86,7 @@ def _safe_reason(text: str) -> str:
 
 def _take(headers: Headers, name: bytes, value: str) -> None:
     if name == b"content-length":
-        is_number = value.isascii() and value.isdigit()
-        headers.content_length = int(value) if is_number else None
+        headers.content_length = size_of(value)
     elif name in (b"digest", b"repr-digest"):
         # dCache 12 may answer Want-Digest under the other header's name.
         found = parse_digest(value)

@@ -12,6 +12,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: The header that asks a door and its pools for the checksum.
 WANT_DIGEST = "Want-Digest: adler32"
 
+# Longer ones Python refuses to read, and no book of ours could hold them.
+_SIZE = re.compile(r"[0-9]{1,18}\Z")
 _ETAG = re.compile(r'(?:W/)?"?([0-9A-Fa-f]{24,40})_-?\d+(?:_[^"]*)?"?\Z')
 _DATE = re.compile(r"(\d{1,2} [A-Za-z]{3} [1-9]\d{3}) (\d\d):(\d\d):(\d\d)")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -21,6 +23,11 @@ def pnfsid_of_etag(etag: str) -> str | None:
     """dCache's ETag is ``"<pnfsid>_<number>"``; other servers' ETags name no file."""
     match = _ETAG.match(etag)
     return match.group(1).upper() if match else None
+
+
+def size_of(text: str) -> int | None:
+    """A number of bytes; None where there is none that a file can have."""
+    return int(text) if _SIZE.match(text) else None
 
 
 def read_date(value: str) -> float | None:

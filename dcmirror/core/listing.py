@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from dcmirror.core.checksums import ADLER32_START, parse_digest
-from dcmirror.core.http_values import GONE, pnfsid_of_etag, read_date
+from dcmirror.core.http_values import GONE, pnfsid_of_etag, read_date, size_of
 from dcmirror.core.multistatus import DAV, RESOURCE_TYPE, Response
 from dcmirror.core.policy import place_of
 
@@ -23,7 +23,6 @@ PROPERTIES = (RESOURCE_TYPE, _LENGTH, _MODIFIED, _ETAG, *_CHECKSUMS)
 _SLASHES = re.compile(rb"/{2,}")
 # What no server leaves in an href that it encodes at all.
 _UNENCODED = re.compile(r'[ "<>#?]|%(?![0-9A-Fa-f]{2})')
-_SIZE = re.compile(r"[0-9]{1,18}\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -183,11 +182,6 @@ def entry_named(path: str, url: str, response: Response) -> Entry | None:
 def has_etag(response: Response) -> bool:
     """Whether the door showed an ETag, a pnfsid in it or not."""
     return bool(response.properties.get(_ETAG))
-
-
-def size_of(text: str) -> int | None:
-    """A number of bytes; None where there is none that a file can have."""
-    return int(text) if _SIZE.match(text) else None
 
 
 def _adler32_of(response: Response, size: int | None) -> int | None:

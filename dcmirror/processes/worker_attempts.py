@@ -16,7 +16,7 @@ from typing import Any
 
 from dcmirror.adapters.curl_stream import Stream
 from dcmirror.adapters.curl_transfer import Transfers
-from dcmirror.adapters.requests import Request
+from dcmirror.adapters.requests import Answer, Request
 from dcmirror.core.jobs import AttemptResult
 from dcmirror.core.messages import SourceState
 from dcmirror.processes.publisher import FinishedPart, Publisher
@@ -111,7 +111,7 @@ class Attempts:
             run, request = self._wanting.popleft()
             if run in self.runs:
                 self._give_stream(run)
-                self._request(run, request)
+                self._start(run, request)
 
     def take_published(self) -> None:
         """Whoever waited for the publisher."""
@@ -148,12 +148,17 @@ class Attempts:
         if run not in self.runs:  # parked meanwhile
             return
         try:
+            if isinstance(reply, Answer) and reply.bug is not None:
+                raise reply.bug
             self._do(run, run.steps.send(reply))
         except StopIteration as stop:
             self._end(run, stop.value)
         except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
-            run.steps.close()
-            self._end(run, run.attempt.crash(exc))
+            self._crash(run, exc)
+
+    def _crash(self, run: Run, bug: Exception) -> None:
+        run.steps.close()
+        self._end(run, run.attempt.crash(bug))
 
     def _do(self, run: Run, action: Action) -> None:
         if isinstance(action, Request):
@@ -177,6 +182,13 @@ class Attempts:
             self._wanting.append((run, request))
         else:
             self._transfers.start(run.stream, request)
+
+    def _start(self, run: Run, request: Request) -> None:
+        """A request that had to wait for a stream."""
+        try:
+            self._request(run, request)
+        except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
+            self._crash(run, exc)
 
     def _give_stream(self, run: Run) -> None:
         run.stream = self._free.pop()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dcmirror.adapters import curl_stream
 from dcmirror.adapters.curl_stream import Stream
 from dcmirror.adapters.curl_transfer import Transfers
 from dcmirror.adapters.requests import Answer, Request, TransferOptions
@@ -126,6 +127,68 @@ def test_answer_that_makes_no_sense_is_transient(mirror: Path, line: str) -> Non
         failure.failure_class,
         failure.http_status,
     )
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found"])
+def test_length_without_end_ends_one_attempt_and_prints_nothing(
+    mirror: Path, head: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endless = Reply(head + b"\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc", True)
+    with ScriptedServer([endless]) as server:
+        bad = make_job(server.url, "bad", size=len(BODY), task="bad")
+        good = make_job(server.url, "file", size=len(BODY))
+        with worker_in_thread(make_settings(mirror, server.url)) as (talk, _):
+            failed = talk.run_one(bad)
+            server.replies[:] = [ok(BODY, DIGEST)]
+            mirrored = talk.run_one(good)
+
+    assert ResultKind.FAILED is failed.kind
+    assert "ValueError" not in failure_of(failed).message
+    assert ResultKind.MIRRORED is mirrored.kind
+    assert "" == capfd.readouterr().err
+
+
+@pytest.mark.parametrize("reader", ["read_headers", "take_times"])
+def test_bug_in_reading_an_answer_ends_its_own_attempt_only(
+    mirror: Path,
+    reader: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with ScriptedServer([ok(BODY, DIGEST)]) as server:
+        job = make_job(server.url, "file", size=len(BODY))
+        with worker_in_thread(make_settings(mirror, server.url)) as (talk, _):
+            with monkeypatch.context() as patch:
+                patch.setattr(curl_stream, reader, lambda *_: 1 / 0)
+                failed = talk.run_one(job)
+            mirrored = talk.run_one(replace(job, task="again"))
+
+    assert FailureClass.TRANSIENT is failure_of(failed).failure_class
+    assert "ZeroDivisionError: division by zero" == failure_of(failed).message
+    assert ResultKind.MIRRORED is mirrored.kind
+    assert "" == capfd.readouterr().err
+    assert ["file"] == [path.name for path in mirror.iterdir()]
+
+
+def test_bug_in_asking_ends_its_own_attempt_though_it_waited_for_a_stream(
+    mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[Request] = []
+    start = Transfers.start
+
+    def start_one_head(transfers: Transfers, stream: Stream, request: Request) -> None:
+        heads.extend([request] if request.method == "HEAD" else [])
+        if len(heads) > 1:  # the second one comes after a pause, without a stream
+            raise ZeroDivisionError
+        start(transfers, stream, request)
+
+    head = Reply(ok(BODY).data[: -len(BODY)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Transfers, "start", start_one_head)
+        failure = failure_of(copy(mirror, ok(BODY), head)[0])
+
+    assert FailureClass.TRANSIENT is failure.failure_class
+    assert [] == list(mirror.iterdir())
 
 
 def test_redirect_is_used_as_the_bytes_it_is(mirror: Path) -> None:

@@ -79,6 +79,8 @@ def test_other_digest_does_not_hide_the_one_we_want() -> None:
         b"Content-Length: -5",
         b"Content-Length: \xb2",
         b"Content-Length: five",
+        b"Content-Length: " + b"9" * 5000,
+        b"HTTP/1.1 " + b"2" * 5000 + b" OK",
         b"Digest: adler32=\xff",
         b"Last-Modified: yesterday",
         b"Last-Modified: 99 Foo 2020 99:99:99",
