@@ -147,7 +147,6 @@ class Source:
         'accepts it as unverified, "fail", or "accept" (servers that have none).',
         "retry",
         check="retry_fail_accept",
-        reload=True,
     )
     connect_seconds: float = setting(
         "Longest time to connect.", 30.0, unit="s", check="positive"
