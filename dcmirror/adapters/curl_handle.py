@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from typing import Any
 
 import pycurl
 
 from dcmirror import __version__
+from dcmirror.adapters import linux
 from dcmirror.adapters.requests import Answer, TransferOptions
 from dcmirror.core.http_values import WANT_DIGEST
 
@@ -16,6 +19,8 @@ HEADERS = (WANT_DIGEST,)
 #: What is read of a body that nobody wants (an error's, a redirect's) before the
 #: connection is given up.
 IGNORED_BODY_BYTES = 64 * 1024
+#: So few descriptors are none: streams that failed together have just closed theirs.
+_RESERVE = 32
 _CURL_BUFFER_BYTES = 512 * 1024
 _CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
@@ -25,14 +30,33 @@ class LentSocket:
 
     __slots__ = ("_socket",)
 
-    def __init__(self, family: int, kind: int, protocol: int) -> None:
-        self._socket = socket.socket(family, kind, protocol)
+    def __init__(self, made: socket.socket) -> None:
+        self._socket = made
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def __del__(self) -> None:
         self._socket.close()
+
+
+def open_socket(family: int, kind: int, protocol: int) -> LentSocket | int:
+    """What libcurl's callback for a socket returns."""
+    try:
+        return LentSocket(socket.socket(family, kind, protocol))
+    except OSError:  # pycurl would print it; ``local_trouble`` finds out why
+        return int(pycurl.SOCKET_BAD)
+
+
+def local_trouble() -> OSError | None:
+    """What may have kept a request from leaving though nobody else is to blame.
+
+    Without descriptors libcurl cannot connect, look a name up or read certificates, and
+    says just that.  By then it has closed what it had: those few count as missing.
+    """
+    if linux.is_short_of_descriptors(_RESERVE):
+        return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return None
 
 
 def set_common_options(handle: Any, options: TransferOptions) -> None:

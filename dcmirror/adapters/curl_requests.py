@@ -18,6 +18,7 @@ from dcmirror.adapters.curl_handle import (
     IGNORED_BODY_BYTES,
     LentSocket,
     is_connected,
+    open_socket,
     set_common_options,
 )
 from dcmirror.adapters.proxy_file import ProxyFile
@@ -236,7 +237,7 @@ class CurlLine:
         if self._is_sent:
             return int(pycurl.SOCKET_BAD)
         family, kind, protocol, _ = address
-        return LentSocket(family, kind, protocol)
+        return open_socket(family, kind, protocol)
 
     def _should_repeat(self) -> bool:
         """Closed while it was idle; or reset, maybe with a verdict that got lost.

@@ -16,6 +16,8 @@ from dcmirror.adapters.curl_handle import (
     HEADERS,
     IGNORED_BODY_BYTES,
     LentSocket,
+    local_trouble,
+    open_socket,
     set_common_options,
     take_times,
 )
@@ -188,6 +190,8 @@ class Stream:
             error=body.error,
             refusal=self.refusal,
         )
+        if code and code != diagnosis.CURL_TIMEOUT and not self.has_answer:
+            answer.error = local_trouble()
         handle = self.handle
         if 300 <= headers.status < 400:
             # As bytes: it is used as it comes, and may be no text at all.
@@ -245,4 +249,4 @@ class Stream:
         if place and self.request and place in self.request.refused:
             self.refusal = refusal_of(place, ip)
             return int(pycurl.SOCKET_BAD)
-        return LentSocket(family, kind, protocol)
+        return open_socket(family, kind, protocol)

@@ -76,7 +76,9 @@ class Transfers:
         """Begin a request; its answer comes out of ``take_finished``."""
         if request.at_door and (error := self._refresh_credential()):
             code, text = diagnosis.CURL_CERTIFICATE, f"cannot read the proxy: {error}"
-            self._aborted.append((stream, Answer(Headers(), code, text)))
+            cause = error if diagnosis.is_no_descriptor(error) else None
+            answer = Answer(Headers(), code, text, error=cause)
+            self._aborted.append((stream, answer))
             return
         stream.is_retry = False
         stream.prepare(request)

@@ -1,4 +1,5 @@
-"""What Linux offers and Python does not: openat2, syncfs, statfs, prctl, pipe sizes.
+"""What Linux offers, and Python not as we need it: openat2, syncfs, statfs, prctl,
+pipe sizes, the limit of descriptors.
 
 Every process runs this.
 """
@@ -10,6 +11,7 @@ import errno
 import fcntl
 import functools
 import os
+import resource
 import signal
 from typing import Any
 
@@ -126,6 +128,27 @@ def set_pipe_size(fd: int, size: int) -> int:
         return int(fcntl.fcntl(fd, _F_SETPIPE_SZ, size))
     except PermissionError:
         return int(fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process, and its children, all the descriptors that it may have.
+
+    The soft limit of 1024 is there for programs that use select; we do not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def is_short_of_descriptors(reserve: int) -> bool:
+    """Whether fewer than ``reserve`` are left to this process."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        used = len(os.listdir("/proc/self/fd"))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return soft - used < reserve
 
 
 def keep_freed_memory(size: int) -> None:

@@ -73,6 +73,7 @@ def _findings(options: CheckOptions) -> Iterator[Finding]:
         "credential": (ExitStatus.CREDENTIAL, _credential(options, settings)),
         "mirror": (ExitStatus.DIRECTORY, check_mirror(settings)),
         "books": (ExitStatus.DIRECTORY, _books(options, settings)),
+        "descriptors": (ExitStatus.UNEXPECTED, _descriptors(settings)),
         "door": (ExitStatus.DOOR, _source(options, settings)),
         "Elasticsearch": (ExitStatus.ELASTIC, _elastic(options, settings)),
     }
@@ -119,6 +120,12 @@ def _kafka(options: CheckOptions, settings: Settings) -> Iterator[Finding]:
     from dcmirror.commands.check_kafka import check_kafka
 
     yield from check_kafka(settings, options.probe_seconds)
+
+
+def _descriptors(settings: Settings) -> Iterator[Finding]:
+    from dcmirror.commands.check_limits import check_descriptors
+
+    yield from check_descriptors(settings)
 
 
 def _source(options: CheckOptions, settings: Settings) -> Iterator[Finding]:

@@ -91,6 +91,11 @@ def of_curl(
     return FailureClass.TRANSIENT
 
 
+def is_no_descriptor(error: OSError) -> bool:
+    """Whether it says nothing but that this process, or host, has too much open."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def of_errno(number: int | None) -> FailureClass:
     """The class of an OSError at the destination.
 

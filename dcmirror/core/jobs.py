@@ -96,7 +96,7 @@ class ResultKind(StrEnum):
     SUPERSEDED = "superseded"  # a newer upload of the path is (or will be) the copy
     LEFT = "left"  # somebody removed the copy and [destination] missing = "leave"
     FAILED = "failed"
-    BUSY = "busy"  # somebody else is writing a part of that name; look again later
+    BUSY = "busy"  # its part is being written, or we have too much open; later
     AGAIN = "again"  # the name changed under us; start again, uncharged
     PARKED = "parked"  # given back unfinished because we stop
 

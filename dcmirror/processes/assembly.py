@@ -17,6 +17,7 @@ from dcmirror.adapters.credentials import proxy_of
 from dcmirror.adapters.failed_csv import FailedCsv
 from dcmirror.adapters.human_log import HumanLog
 from dcmirror.adapters.journal import Journal
+from dcmirror.adapters.linux import raise_descriptor_limit
 from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.core.dispatch import Dispatcher
 from dcmirror.core.filters import Rules
@@ -28,7 +29,12 @@ from dcmirror.core.policy import place_of
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.processes.engine import Engine, EnginePlan
 from dcmirror.processes.fleet import LONGEST_SILENCE, Fleet
-from dcmirror.processes.posts import logger_post, worker_posts
+from dcmirror.processes.posts import (
+    MORE_DESCRIPTORS,
+    logger_post,
+    too_many_streams,
+    worker_posts,
+)
 from dcmirror.processes.settler import Settlement, Settler
 from dcmirror.processes.story import Story
 from dcmirror.processes.tellers import make_teller, open_journal, open_log
@@ -122,6 +128,9 @@ def assemble(
     )
     proxy = proxy_of(settings.local, os.environ)
     posts = worker_posts(settings, state.tag, proxy, downloads)
+    limit = raise_descriptor_limit()
+    if trouble := too_many_streams(settings, downloads, limit):
+        story.note(f"{trouble}; {MORE_DESCRIPTORS}", level="warning")
     posts.append(logger_post(settings, state, command))
     fleet = Fleet(
         posts,

@@ -11,6 +11,7 @@ from dcmirror.adapters.state_directory import StateDirectory
 from dcmirror.processes.fleet import Post
 from dcmirror.processes.logger import LoggerBoot, logger_main
 from dcmirror.processes.worker import WorkerBoot, worker_main
+from dcmirror.processes.worker_attempts import descriptors_for
 from dcmirror.settings import Settings
 
 _MOST_WORKERS = 4
@@ -20,13 +21,30 @@ def worker_posts(
     settings: Settings, tag: str, proxy: Path, downloads: int
 ) -> list[Post]:
     """One post for each worker; their streams add up to ``downloads``."""
-    wanted = settings.pipeline.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    count = min(wanted, downloads)
     capath = capath_of(settings.local, os.environ)
     return [
         _worker_post(settings, number, streams, tag, proxy, capath)
-        for number, streams in enumerate(_shares(downloads, count), start=1)
+        for number, streams in enumerate(_shares(settings, downloads), start=1)
     ]
+
+
+def too_many_streams(settings: Settings, downloads: int, limit: int) -> str:
+    """Why a worker may run out of descriptors, if a process may have ``limit``."""
+    streams = max(_shares(settings, downloads))
+    needed = descriptors_for(streams)
+    if needed <= limit:
+        return ""
+    return (
+        f"the {streams} streams of a worker may need {needed} descriptors, "
+        f"and {limit} is the limit of a process"
+    )
+
+
+#: What an operator does about it.
+MORE_DESCRIPTORS = (
+    "raise LimitNOFILE of the unit (ulimit -Hn in a shell), set more [pipeline] "
+    "workers, or lower maxdownloads"
+)
 
 
 def _worker_post(
@@ -68,7 +86,9 @@ def logger_post(settings: Settings, state: StateDirectory, command: str) -> Post
     return Post("logger", logger_main, boot)
 
 
-def _shares(total: int, count: int) -> list[int]:
-    """``total`` in ``count`` whole parts that differ by one at most."""
-    each, rest = divmod(total, count)
+def _shares(settings: Settings, downloads: int) -> list[int]:
+    """``downloads`` in whole parts that differ by one at most, one for each worker."""
+    wanted = settings.pipeline.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    count = min(wanted, downloads)
+    each, rest = divmod(downloads, count)
     return [each + (number < rest) for number in range(count)]

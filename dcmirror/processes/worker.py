@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dcmirror.adapters.curl_transfer import Transfers
+from dcmirror.adapters.linux import raise_descriptor_limit
 from dcmirror.adapters.mirror_store import store_of
 from dcmirror.adapters.requests import TransferOptions
 from dcmirror.core import wire
@@ -258,6 +259,7 @@ def _transfer_options(boot: WorkerBoot) -> TransferOptions:
 
 def worker_main(boot: WorkerBoot) -> None:
     """The life of a worker process."""
+    raise_descriptor_limit()
     worker = Worker(boot)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -29,6 +29,17 @@ _GATHER_SECONDS = 0.02
 _GATHER_PARTS = 16
 #: Attempts beyond the streams: waiting for a digest or for the publisher.
 _MAX_OFF_STREAM = 64
+#: Of a worker besides its attempts: 14, directories of the publisher's group, names
+#: that are being looked up, files of CAs.
+_OWN_DESCRIPTORS = 64
+#: A connection to the door, one to a pool, a part, and a directory now and then.
+_DESCRIPTORS_PER_STREAM = 4
+
+
+def descriptors_for(streams: int) -> int:
+    """What a worker with so many streams may have open at once."""
+    busy = streams * _DESCRIPTORS_PER_STREAM
+    return _OWN_DESCRIPTORS + _MAX_OFF_STREAM + busy
 
 
 @dataclass(slots=True, eq=False)

@@ -15,6 +15,7 @@ from dcmirror.adapters.mirror_store import (
     TargetChanged,
 )
 from dcmirror.adapters.requests import Answer
+from dcmirror.core.diagnosis import is_no_descriptor
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -38,7 +39,13 @@ from dcmirror.core.verification import (
 from dcmirror.core.wording import report_text
 from dcmirror.errors import UnsafePathError
 from dcmirror.tasks.attempt import Action, Attempt, CopyTools, Pause, Publish, Reply
-from dcmirror.tasks.exchange import AttemptFailed, Exchange, destination_failed
+from dcmirror.tasks.exchange import (
+    AttemptFailed,
+    Exchange,
+    NoDescriptor,
+    destination_failed,
+    not_written,
+)
 from dcmirror.tasks.verify import BodyCheck, Verified
 
 #: Fetches of one attempt while the file under the path changes.
@@ -82,11 +89,13 @@ class CopyAttempt:
             return self._failed(exc.failure)
         except TargetChanged:
             return self._result(ResultKind.AGAIN)
-        except PartBusy as exc:
+        except (PartBusy, NoDescriptor) as exc:
             return self._result(ResultKind.BUSY, reason=str(exc))
         except UnsafePathError as exc:
             return self._failed(Failure(FailureClass.UNSAFE_PATH, str(exc)))
         except OSError as exc:
+            if is_no_descriptor(exc):
+                return self._result(ResultKind.BUSY, reason=str(exc))
             return self._failed(destination_failed(exc).failure)
         finally:
             self._discard()
@@ -219,7 +228,7 @@ class CopyAttempt:
         assert not isinstance(published, Answer)
         self.exchange.phases["publish"] = published.seconds * 1000
         if published.error is not None:
-            raise destination_failed(published.error, answer.received)
+            raise not_written(published.error, answer.received)
         if published.changed:
             return self._result(ResultKind.AGAIN)
         self._tell(answer.received, seconds, verified)

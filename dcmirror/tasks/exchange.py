@@ -37,6 +37,10 @@ class AttemptFailed(DcmirrorError):
         self.failure = failure
 
 
+class NoDescriptor(DcmirrorError):
+    """This process has too much open: no fault of the file, a host or the mirror."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The settings that rule an exchange."""
@@ -174,11 +178,11 @@ class Exchange:
         if milliseconds > 0:
             self.phases[phase] = self.phases.get(phase, 0.0) + milliseconds
 
-    def _failure(self, answer: Answer, place: Place, *, at_door: bool) -> AttemptFailed:
+    def _failure(self, answer: Answer, place: Place, *, at_door: bool) -> DcmirrorError:
         if answer.refusal is not None:
             return _failed(FailureClass.REDIRECT, answer.refusal, place.name)
         if answer.error is not None:
-            return destination_failed(answer.error, answer.received)
+            return not_written(answer.error, answer.received)
         if answer.curl_code:
             return self._curl_failure(answer, place, at_door)
         headers = answer.headers
@@ -213,6 +217,13 @@ class Exchange:
                 received=answer.received,
             )
         )
+
+
+def not_written(error: OSError, received: int | None = None) -> DcmirrorError:
+    """What an error on the way to the mirror means for the attempt."""
+    if diagnosis.is_no_descriptor(error):
+        return NoDescriptor(error.strerror or str(error))
+    return destination_failed(error, received)
 
 
 def destination_failed(error: OSError, received: int | None = None) -> AttemptFailed:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dcmirror import cli
+from dcmirror.commands import check_limits
 from dcmirror.commands.check import CheckOptions, check
 from dcmirror.errors import ExitStatus
 from dcmirror.testing.broker import MockBroker
@@ -142,6 +143,7 @@ def test_a_good_site_gives_a_line_for_each_thing_and_status_0(
         "mirror file system",
         "state directory",
         "failed.csv",
+        "descriptors",
         "door",
     ]
     assert f"{pki.user_dn}, no VO, 1 h 59 min left" in "".join(site.lines)
@@ -737,3 +739,16 @@ def test_a_real_broker_tells_reasons_of_tls_and_sasl(
     assert status == (ExitStatus.INTAKE if line else ExitStatus.DONE), site.lines
     assert line in "".join(site.bad_lines()).lower()
     assert "wrong" not in "".join(site.lines)
+
+
+def test_streams_that_need_more_descriptors_than_there_are_are_a_warning(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_limits, "raise_descriptor_limit", lambda: 1024)
+    site.values["dcache"]["maxdownloads"] = 1000
+    site.values["pipeline"] = {"workers": 2}
+
+    assert site.check() == ExitStatus.DONE
+    (line,) = [line for line in site.lines if "descriptors" in line]
+    assert line.startswith("WARN  descriptors: the 500 streams of a worker may need ")
+    assert "and 1024 is the limit of a process here; raise LimitNOFILE" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,17 @@ def test_a_pipe_gets_the_size_that_was_asked_for() -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_descriptors_run_short_before_they_are_gone() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
+    try:
+        found = [linux.is_short_of_descriptors(reserve) for reserve in (0, 10, 30)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        found.append(linux.is_short_of_descriptors(0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert found == [False, False, True, True]

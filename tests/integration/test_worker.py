@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from dcmirror.core.messages import (
     RunJobs,
     SourceState,
 )
+from dcmirror.processes.worker_attempts import descriptors_for
 from dcmirror.testing.fake_dcache import FakeDCache
 from helpers import wait_until
 from worker_harness import (
@@ -416,3 +418,67 @@ def test_worker_imports_nothing_that_it_does_not_need(
 
     for name in ("cryptography", "_rust.abi3", "kafka", "_sqlite3"):
         assert name not in maps
+
+
+def test_worker_may_open_all_that_the_host_allows(
+    dcache: FakeDCache, pki: Pki, mirror: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard - 1), hard))
+    try:
+        settings = make_settings(mirror, dcache.door_url)
+        with worker_process(settings, proxy=pki.proxy, capath=pki.capath) as pair:
+            limits = resource.prlimit(pair[1].pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert (hard, hard) == limits
+
+
+def test_worker_needs_no_more_descriptors_than_are_reckoned_for_its_streams(
+    dcache: FakeDCache, pki: Pki, mirror: Path
+) -> None:
+    streams = 30
+    dcache.faults.add("trickle", count=20_000)
+    jobs = [upload(dcache, f"d{n}/f", size=300_000, seed=n) for n in range(streams)]
+    settings = make_settings(mirror, dcache.door_url)
+    with worker_process(
+        settings, proxy=pki.proxy, capath=pki.capath, streams=streams
+    ) as (talk, process):
+        talk.send(RunJobs(tuple(jobs)))
+        most = 0
+
+        def are_all_under_way() -> bool:
+            nonlocal most
+            talk.listen(0.02)
+            most = max(most, len(os.listdir(f"/proc/{process.pid}/fd")))
+            return most > 3 * streams
+
+        wait_until(are_all_under_way, 20, what="three descriptors for each stream")
+
+    assert most <= descriptors_for(streams)
+
+
+def test_files_outlive_a_limit_of_descriptors_that_is_too_low(
+    dcache: FakeDCache,
+    pki: Pki,
+    mirror: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    dcache.faults.add("trickle", count=50_000)
+    jobs = [upload(dcache, f"f{n}", size=100_000, seed=n) for n in range(40)]
+    settings = make_settings(mirror, dcache.door_url)
+    with worker_process(settings, proxy=pki.proxy, capath=pki.capath, streams=40) as (
+        talk,
+        process,
+    ):
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (80, 80))
+        results = talk.run(*jobs, deadline=60)
+        is_alive = process.is_alive()
+        again = talk.run_one(replace(jobs[0], task="again"))
+
+    kinds = {result.kind for result in results}
+    assert {ResultKind.MIRRORED, ResultKind.BUSY} == kinds, results
+    assert is_alive
+    assert again.kind in (ResultKind.MIRRORED, ResultKind.ADOPTED)
+    assert "Traceback" not in capfd.readouterr().err

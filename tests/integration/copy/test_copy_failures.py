@@ -6,11 +6,13 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from copy_site import MIB, Site, configured, failure_of
+from dcmirror.adapters import curl_handle, linux
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.parts import Part
 from dcmirror.core.failures import FailureClass
@@ -244,3 +246,60 @@ def test_bug_in_one_copy_fails_that_copy_only(
     assert FailureClass.TRANSIENT is failure.failure_class
     assert "ZeroDivisionError: division by zero" == failure.message
     assert ResultKind.MIRRORED is site.copy(site.upload("file", b"x")).kind
+
+
+NO_DESCRIPTOR = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def exhausted(*_: object, **__: object) -> Any:
+    raise NO_DESCRIPTOR
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (MirrorStore, "look"),
+        (MirrorStore, "claim"),
+        (Part, "write"),
+        (Part, "seal"),
+        (Path, "read_bytes"),  # of the proxy
+    ],
+)
+def test_attempt_without_a_descriptor_is_given_back_uncharged(
+    site: Site, owner: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = site.upload("file", size=MIB, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, exhausted)
+        site.worker.transfers.forget_credential()
+        result = site.copy(job)
+
+    assert (ResultKind.BUSY, None) == (result.kind, result.failure)
+    assert "Too many open files" in (result.reason or "")
+    assert [] == site.leftovers()
+    assert ResultKind.MIRRORED is site.copy(replace(job, task="again")).kind
+
+
+def test_host_is_not_down_for_want_of_descriptors(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What libcurl says of them is that it could not connect."""
+    job = site.upload("file", b"x")
+    site.dcache.stop()
+    monkeypatch.setattr(linux, "is_short_of_descriptors", lambda _: True)
+
+    result = site.copy(job)
+
+    assert (ResultKind.BUSY, "Too many open files") == (result.kind, result.reason)
+
+
+def test_no_socket_for_a_pool_prints_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(curl_handle, "socket", SimpleNamespace(socket=exhausted))
+        patch.setattr(linux, "is_short_of_descriptors", lambda _: True)
+        result = site.copy(site.upload("file", b"x"))
+
+    assert ResultKind.BUSY is result.kind
+    assert "" == capfd.readouterr().err
