@@ -7,6 +7,7 @@ a test compares the list with the library's own.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 TEXT = frozenset(
     {
@@ -58,13 +59,23 @@ NUMBERS = frozenset(
     }
 )
 
+#: The numbers of which 0 means none, or at once; elsewhere it stops the consumer.
+_MAY_BE_ZERO = frozenset(
+    {
+        "fetch_max_wait_ms",
+        "fetch_min_bytes",
+        "reconnect_backoff_max_ms",
+        "reconnect_backoff_ms",
+        "retry_backoff_ms",
+    }
+)
+
 SWITCHES = frozenset(
     {
         "allow_auto_create_topics",
         "check_crcs",
         "enable_incremental_fetch_sessions",
         "exclude_internal_topics",
-        "metrics_enabled",
         "ssl_check_hostname",
     }
 )
@@ -82,6 +93,7 @@ OURS = {
     "default_offset_commit_callback": "dcmirror sets it",
     "key_deserializer": "dcmirror decodes records itself",
     "value_deserializer": "dcmirror decodes records itself",
+    "metrics_enabled": "dcmirror sees by them whether heartbeats are sent",
     "consumer_timeout_ms": "dcmirror polls without it",
     "partition_assignment_strategy": "dcmirror uses cooperative rebalancing",
     "socket_options": "it cannot be written in TOML",
@@ -95,13 +107,21 @@ OURS = {
 CHOICES = {
     "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"),
+    "client_dns_lookup": (
+        "use_all_dns_ips",
+        "resolve_canonical_bootstrap_servers_only",
+    ),
     "isolation_level": ("read_uncommitted", "read_committed"),
 }
 
 #: Kafka's own numbers have 32 bits.
 _MOST = 2**31 - 1
 
-SECRET = frozenset({"sasl_plain_password", "ssl_password"})
+_PROXIES = frozenset({"proxy_url", "socks5_proxy"})
+_PROXY_SCHEMES = frozenset({"socks5", "socks5h", "http"})
+
+#: The URL of a proxy may hold a password.
+SECRET = frozenset({"sasl_plain_password", "ssl_password"}) | _PROXIES
 
 
 def problem(key: str, value: object) -> str | None:
@@ -110,19 +130,33 @@ def problem(key: str, value: object) -> str | None:
         return "one of " + ", ".join(f'"{choice}"' for choice in CHOICES[key])
     if key in SWITCHES and not isinstance(value, bool):
         return "true or false"
-    if key in NUMBERS and not _is_count(value):
-        return f"a whole number from 0 to {_MOST}"
+    least = 0 if key in _MAY_BE_ZERO else 1
+    if key in NUMBERS and not _is_count(value, least):
+        return f"a whole number from {least} to {_MOST}"
     if key in TEXT | FILES and not isinstance(value, str):
         return "a string"
+    if key in _PROXIES and not _is_proxy(str(value)):
+        return 'the URL of a proxy, such as "socks5://proxy.example.org:1080"'
     if key in VERSION and version_of(value) is None:
         return 'a version, such as "3.9" or [3, 9]'
     return None
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object, least: int) -> bool:
     if isinstance(value, bool) or not isinstance(value, int):
         return False
-    return 0 <= value <= _MOST
+    return least <= value <= _MOST
+
+
+def _is_proxy(url: str) -> bool:
+    """Whether kafka-python can use it: with another one it tries for ever."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    is_known = parts.scheme in _PROXY_SCHEMES and url.isascii()
+    return is_known and bool(parts.hostname) and bool(port)
 
 
 def version_of(value: object) -> tuple[int, ...] | None:

@@ -49,12 +49,37 @@ api_version = [3, 9]
         (
             'request_timeout_ms = "10s"',
             '[kafka.client] request_timeout_ms = "10s": '
-            "expected a whole number from 0 to 2147483647",
+            "expected a whole number from 1 to 2147483647",
         ),
         (
             "max_poll_records = -1",
             "[kafka.client] max_poll_records = -1: "
+            "expected a whole number from 1 to 2147483647",
+        ),
+        (
+            "max_poll_records = 0",
+            "[kafka.client] max_poll_records = 0: "
+            "expected a whole number from 1 to 2147483647",
+        ),
+        (
+            "retry_backoff_ms = -1",
+            "[kafka.client] retry_backoff_ms = -1: "
             "expected a whole number from 0 to 2147483647",
+        ),
+        (
+            'client_dns_lookup = "bogus"',
+            '[kafka.client] client_dns_lookup = "bogus": expected one of '
+            '"use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"',
+        ),
+        (
+            "metrics_enabled = false",
+            "[kafka.client] metrics_enabled: not to be set here; "
+            "dcmirror sees by them whether heartbeats are sent",
+        ),
+        (
+            'proxy_url = "socks5://me:secret@proxy"',
+            "[kafka.client] proxy_url = (not shown): expected the URL of a proxy, "
+            'such as "socks5://proxy.example.org:1080"',
         ),
         (
             'api_version = "new"',
@@ -69,7 +94,7 @@ api_version = [3, 9]
         (
             "max_poll_records = 2147483648",
             "[kafka.client] max_poll_records = 2147483648: "
-            "expected a whole number from 0 to 2147483647",
+            "expected a whole number from 1 to 2147483647",
         ),
         (
             "sasl_plain_password = 12345",
@@ -212,3 +237,46 @@ def test_our_list_of_client_settings_is_kafka_pythons() -> None:
     assert set(kafka.KafkaConsumer.DEFAULT_CONFIG) == (
         config_kafka.KNOWN | config_kafka.OURS.keys()
     )
+
+
+@pytest.mark.parametrize("key", sorted(config_kafka.NUMBERS))
+def test_zero_is_taken_only_where_the_consumer_goes_on_with_it(key: str) -> None:
+    may_be_zero = {
+        "fetch_max_wait_ms",
+        "fetch_min_bytes",
+        "reconnect_backoff_max_ms",
+        "reconnect_backoff_ms",
+        "retry_backoff_ms",
+    }
+
+    assert (config_kafka.problem(key, 0) is None) is (key in may_be_zero)
+    assert config_kafka.problem(key, 1) is None
+
+
+@pytest.mark.parametrize("key", ["proxy_url", "socks5_proxy"])
+@pytest.mark.parametrize(
+    ("url", "is_good"),
+    [
+        ("socks5://proxy.example.org:1080", True),
+        ("socks5h://me:secret@[2001:db8::1]:1080", True),
+        ("http://proxy:3128", True),
+        ("zzz", False),
+        ("", False),
+        ("proxy:1080", False),
+        ("socks5://proxy", False),
+        ("socks5://:1080", False),
+        ("socks5://proxy:99999", False),
+        ("socks5://[::1:1080", False),
+        ("https://proxy:3128", False),
+    ],
+)
+def test_a_proxy_is_a_url_that_kafka_python_can_use(
+    key: str, url: str, is_good: bool
+) -> None:
+    assert (config_kafka.problem(key, url) is None) is is_good
+
+
+def test_our_list_of_ways_to_look_names_up_is_kafka_pythons() -> None:
+    manager = pytest.importorskip("kafka.net.manager").KafkaConnectionManager
+
+    assert config_kafka.CHOICES["client_dns_lookup"] == manager._VALID_DNS_LOOKUP_MODES
