@@ -133,13 +133,11 @@ class HoldDesk:
         """Breakers and probes: what this end says of the hosts it touched."""
         failure = result.failure
         key = None
+        for host in _answering(result):
+            self.holds.answered(host)
         if failure is not None:
             key = self.holds.key_for(failure.failure_class, failure.host)
             key = key or self._timed_out(failure, now)
-        elif result.requests:
-            for host in (result.door_host, result.pool_host):
-                if host:
-                    self.holds.answered(host)
         probed = self.holds.probed_by(result.task)
         if probed is not None:
             self._judge_probe(entry, probed.key, result, key, now)
@@ -172,6 +170,22 @@ class HoldDesk:
             self.inconclusive(entry, now)
         else:
             self.end(probed, now)
+
+
+def _answering(result: AttemptResult) -> list[str]:
+    """The hosts that answered something, with a failure of another kind too."""
+    if not result.requests:
+        return []
+    door, pool, failure = result.door_host, result.pool_host, result.failure
+    if failure is None:
+        return [host for host in (door, pool) if host]
+    hosts = []
+    said_something = failure.http_status or failure.received
+    if failure.host and said_something and failure.curl_code != CURL_TIMEOUT:
+        hosts.append(failure.host)
+    if door and pool and failure.host == pool != door:
+        hosts.append(door)  # it has sent us there
+    return hosts
 
 
 def _ends_before(probed: HoldKey, key: HoldKey | None, result: AttemptResult) -> bool:

@@ -447,6 +447,61 @@ def test_ten_timeouts_in_a_row_open_the_breaker(history: History) -> None:
     assert HoldKey(HoldKind.DOOR, DOOR) in history.engine.holds
 
 
+@pytest.mark.parametrize(
+    ("failure_class", "more"),
+    [
+        (FailureClass.NOT_THERE, {"http_status": 404}),
+        (FailureClass.TRANSIENT, {"http_status": 503}),
+        (FailureClass.CHECKSUM, {"received": 10}),
+        (FailureClass.TRANSIENT, {"curl_code": 18, "http_status": 200}),
+    ],
+)
+def test_timeouts_with_a_bad_answer_in_between_are_not_in_a_row(
+    history: History, failure_class: FailureClass, more: dict[str, int]
+) -> None:
+    tasks = [f"t{n}" for n in range(10)]
+    history.offer(*tasks, "answered")
+    history.hand_out()
+    for task in tasks[:9]:
+        history.fail(task, FailureClass.TRANSIENT, curl_code=28)
+    history.fail("answered", failure_class, **more)
+    history.fail(tasks[9], FailureClass.TRANSIENT, curl_code=28)
+
+    assert len(history.engine.holds) == 0
+
+
+def test_a_door_that_sends_us_to_a_silent_pool_has_answered(history: History) -> None:
+    tasks = [f"t{n}" for n in range(11)]
+    history.offer(*tasks)
+    history.hand_out()
+    for task in tasks[:9]:
+        history.fail(task, FailureClass.TRANSIENT, curl_code=28)
+    failure = Failure(FailureClass.TRANSIENT, "late", host="pool:1", curl_code=28)
+    history.end(tasks[9], ResultKind.FAILED, failure=failure, pool_host="pool:1")
+    history.fail(tasks[10], FailureClass.TRANSIENT, curl_code=28)
+
+    assert len(history.engine.holds) == 0
+
+
+def test_a_pool_that_stalls_in_the_body_has_not_answered(history: History) -> None:
+    """Its headers came, and then nothing: that is a timeout like any other."""
+    tasks = [f"t{n}" for n in range(10)]
+    history.offer(*tasks)
+    history.hand_out()
+    for task in tasks:
+        late = Failure(
+            FailureClass.TRANSIENT,
+            "stalled",
+            host="pool:1",
+            curl_code=28,
+            http_status=200,
+            received=5,
+        )
+        history.end(task, ResultKind.FAILED, failure=late, pool_host="pool:1")
+
+    assert HoldKey(HoldKind.POOL, "pool:1") in history.engine.holds
+
+
 class LockedBooks(dict[str, CopyRecord]):
     """A catalogue that cannot be read."""
 
