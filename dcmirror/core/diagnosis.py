@@ -55,6 +55,9 @@ _DESTINATION_ERRNOS = frozenset(
     }
 )
 
+# Of one directory, or of the mirror itself: who meets them has to look.
+_UNCLEAR_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP})
+
 _BY_STATUS = {
     401: FailureClass.CREDENTIAL,
     403: FailureClass.FORBIDDEN,
@@ -105,3 +108,8 @@ def of_errno(number: int | None) -> FailureClass:
     if number in _DESTINATION_ERRNOS:
         return FailureClass.DESTINATION
     return FailureClass.TRANSIENT
+
+
+def may_be_everywhere(number: int | None) -> bool:
+    """Whether what stopped one file may stop all: only a write elsewhere can tell."""
+    return number in _UNCLEAR_ERRNOS

@@ -9,9 +9,13 @@ from dcmirror.core.jobs import AttemptResult, HostUse, Job, Progress, Step
 
 @dataclass(frozen=True, slots=True)
 class RunJobs:
-    """To a worker: these jobs, in this order."""
+    """To a worker: these jobs, in this order.
+
+    ``min_free``: bytes that are to stay free, whatever a body turns out to need.
+    """
 
     jobs: tuple[Job, ...]
+    min_free: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,8 +244,9 @@ class Supervisor:
             self.engine.hold_desk.begin(_BOOKS, str(exc), now)
             return
         by_number = {child.number: child for child in self.fleet.workers()}
+        min_free = self.engine.space.min_free
         for number, jobs in chosen.items():
-            self.fleet.send(by_number[number], RunJobs(tuple(jobs)))
+            self.fleet.send(by_number[number], RunJobs(tuple(jobs), min_free))
 
     def _probe(self, now: float) -> None:
         """The probes that need no job: a small write, a look at the folder."""

@@ -21,6 +21,7 @@ from dcmirror.adapters.curl_transfer import Transfers
 from dcmirror.adapters.linux import raise_descriptor_limit
 from dcmirror.adapters.mirror_store import store_of
 from dcmirror.adapters.requests import TransferOptions
+from dcmirror.adapters.room import Room
 from dcmirror.core import wire
 from dcmirror.core.jobs import Job
 from dcmirror.core.limits import Limits
@@ -76,9 +77,10 @@ class Worker:
         self.inbox = boot.inbox
         self.outbox = boot.outbox
         self.store = store_of(settings, boot.tag)
-        self.reports = Reports(boot.outbox, self.store.root, clock, wall)
+        self.room = Room(self.store, clock)
+        self.reports = Reports(boot.outbox, self.room, clock, wall)
         self.tools: CopyTools = tools_of(
-            settings, self.store, clock, wall, self.reports.steps.append
+            settings, self.store, self.room, clock, wall, self.reports.steps.append
         )
         options = _transfer_options(boot)
         self.tick_seconds = options.limits.tick_seconds
@@ -108,7 +110,7 @@ class Worker:
             self.epoll.register(fd, select.EPOLLIN)
         if self.has_thread:
             self.publisher.start()
-        self.outbox.send_bytes(wire.encode(Ready(os.getpid(), *self.reports.space())))
+        self.outbox.send_bytes(wire.encode(Ready(os.getpid(), *self.room.space())))
         while not self.is_orphan and (self.drain_until is None or self.attempts.runs):
             events = self.epoll.poll(self._timeout(self.clock()))
             began = self.clock()
@@ -193,6 +195,7 @@ class Worker:
 
     def _on_message(self, message: wire.Message) -> None:
         if isinstance(message, RunJobs):
+            self.room.min_free = message.min_free
             self._accept(message.jobs)
         elif isinstance(message, Drain):
             self._drain(message.seconds)
@@ -210,12 +213,8 @@ class Worker:
             self._give_back(self.waiting.popleft()[0])
 
     def _probe(self) -> DestinationState:
-        try:
-            self.store.probe_write()
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
-            return DestinationState(False, reason, self.reports.space()[0])
-        return DestinationState(True, "", self.reports.space()[0])
+        reason = self.room.probe()
+        return DestinationState(reason is None, reason or "", self.room.space()[0])
 
     # Jobs that have not begun
 

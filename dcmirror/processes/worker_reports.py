@@ -5,11 +5,10 @@ A worker runs this.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from dcmirror.adapters.room import Room
 from dcmirror.core import wire
 from dcmirror.core.jobs import AttemptResult, Progress, Step
 from dcmirror.core.messages import FromWorker, Report, SourceState
@@ -33,14 +32,14 @@ class Reports:
     def __init__(
         self,
         outbox: Connection,
-        root: Path,
+        room: Room,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self.steps: list[Step] = []
         self.is_cut_off = False
         self._outbox = outbox
-        self._root = root
+        self._room = room
         self._clock = clock
         self._wall = wall
         self._results: list[AttemptResult] = []
@@ -83,7 +82,7 @@ class Reports:
             self._beat_at = now + _BEAT_SECONDS
             self._tell_progress(now, runs)
             progress = _progress(runs)
-            free_bytes, total_bytes = self.space()
+            free_bytes, total_bytes = self._room.space()
         self.send(
             Report(
                 results=tuple(self._results),
@@ -104,14 +103,6 @@ class Reports:
             self._outbox.send_bytes(wire.encode(message))
         except OSError:
             self.is_cut_off = True
-
-    def space(self) -> tuple[int | None, int | None]:
-        """Bytes that an unprivileged user may still write, and bytes there are."""
-        try:
-            room = os.statvfs(self._root)
-        except OSError:
-            return None, None
-        return room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
 
     def _tell_progress(self, now: float, runs: Collection[Run]) -> None:
         """The ancestor's COPY_RUN, for files that take longer than a beat."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from dcmirror.adapters.mirror_store import MirrorStore, Part
 from dcmirror.adapters.requests import Answer, Request
+from dcmirror.adapters.room import Room
 from dcmirror.core.jobs import AttemptResult, Step
 from dcmirror.core.marks import Mark
 from dcmirror.settings import Settings
@@ -60,6 +61,7 @@ class CopyTools:
     """What all attempts of a worker share.  ``clock`` is monotonic, ``wall`` is not."""
 
     store: MirrorStore
+    room: Room
     rules: Rules
     root: str
     missing_digest: str
@@ -73,6 +75,7 @@ class CopyTools:
 def tools_of(
     settings: Settings,
     store: MirrorStore,
+    room: Room,
     clock: Callable[[], float],
     wall: Callable[[], float],
     say: Callable[[Step], None],
@@ -84,6 +87,7 @@ def tools_of(
     )
     return CopyTools(
         store=store,
+        room=room,
         rules=rules,
         root=str(settings.local.downloadfolder),
         missing_digest=source.missing_digest,

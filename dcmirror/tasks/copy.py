@@ -15,7 +15,7 @@ from dcmirror.adapters.mirror_store import (
     TargetChanged,
 )
 from dcmirror.adapters.requests import Answer
-from dcmirror.core.diagnosis import is_no_descriptor
+from dcmirror.core.diagnosis import is_no_descriptor, may_be_everywhere
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -86,7 +86,7 @@ class CopyAttempt:
         try:
             return (yield from self._tries())
         except AttemptFailed as exc:
-            return self._failed(exc.failure)
+            return self._failed(exc.failure, exc.error)
         except TargetChanged:
             return self._result(ResultKind.AGAIN)
         except (PartBusy, NoDescriptor) as exc:
@@ -96,7 +96,7 @@ class CopyAttempt:
         except OSError as exc:
             if is_no_descriptor(exc):
                 return self._result(ResultKind.BUSY, reason=str(exc))
-            return self._failed(destination_failed(exc).failure)
+            return self._failed(destination_failed(exc).failure, exc)
         finally:
             self._discard()
 
@@ -274,8 +274,20 @@ class CopyAttempt:
             offset=origin.offset if origin else None,
         )
 
-    def _failed(self, failure: Failure) -> AttemptResult:
+    def _failed(self, failure: Failure, error: OSError | None = None) -> AttemptResult:
+        if error is not None and may_be_everywhere(error.errno):
+            failure = self._of_the_mirror(failure)
         return self._result(ResultKind.FAILED, failure=failure)
+
+    def _of_the_mirror(self, failure: Failure) -> Failure:
+        """The same, unless the mirror takes nothing at all: then that is the cause."""
+        refusal = self.tools.room.refusal()
+        if refusal is None:
+            return failure
+        message = f"cannot write in the mirror: {refusal}: {self.tools.root}"
+        return replace(
+            failure, failure_class=FailureClass.DESTINATION, message=message
+        )
 
     def park(self, dropped: Answer | None = None) -> AttemptResult:
         """The result of an attempt that is given back unfinished.

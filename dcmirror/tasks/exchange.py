@@ -30,11 +30,15 @@ _NO_HEAD = frozenset({405, 501})
 
 
 class AttemptFailed(DcmirrorError):
-    """This attempt is over; ``failure`` says why and whose fault it is."""
+    """This attempt is over; ``failure`` says why and whose fault it is.
 
-    def __init__(self, failure: Failure) -> None:
+    ``error`` is what the mirror said, where it was the mirror.
+    """
+
+    def __init__(self, failure: Failure, error: OSError | None = None) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.error = error
 
 
 class NoDescriptor(DcmirrorError):
@@ -233,7 +237,7 @@ def destination_failed(error: OSError, received: int | None = None) -> AttemptFa
     if isinstance(error.filename, str) and error.filename.startswith("/"):
         text = f"{text}: {error.filename}"
     message = f"cannot write in the mirror: {text}"
-    return AttemptFailed(Failure(failure_class, message, received=received))
+    return AttemptFailed(Failure(failure_class, message, received=received), error)
 
 
 def _failed(

@@ -134,6 +134,46 @@ def test_a_read_only_mirror_is_waited_for(
         ended_well(running)
 
 
+def test_a_mirror_that_may_not_be_written_is_waited_for(
+    hasty: Deployment, dcache: FakeDCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("gives the mirror to somebody else, which takes root and setpriv")
+    powers = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}"]
+    plain = hasty.command
+    monkeypatch.setattr(hasty, "command", lambda *args: [*prefix, *plain(*args)])
+    hasty.mirror.chmod(0o555)
+    os.chown(hasty.mirror, 65534, 65534)
+    running = hasty.watch()
+    for number in range(30):
+        dcache.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
+    assert "Permission denied" in running.says("[HOLD] destination")
+    hasty.mirror.chmod(0o777)
+    copied(hasty, *(f"{number}.dat" for number in range(30)))
+
+    told_once(running, "destination")
+    uncharged(hasty)
+    ended_well(running)
+
+
+def test_a_file_in_the_place_of_the_mirror_is_waited_for(
+    hasty: Deployment, dcache: FakeDCache
+) -> None:
+    hasty.mirror.rmdir()
+    hasty.mirror.write_text("not mounted")
+    running = hasty.watch()
+    dcache.upload(f"{RAW}/a.dat", size=1000, seed=1)
+    assert "Not a directory" in running.says("[HOLD] destination")
+    hasty.mirror.unlink()
+    hasty.mirror.mkdir()
+    copied(hasty, "a.dat")
+
+    told_once(running, "destination")
+    uncharged(hasty)
+    ended_well(running)
+
+
 def test_a_mirror_that_is_not_there_yet_is_waited_for(
     hasty: Deployment, dcache: FakeDCache
 ) -> None:

@@ -84,3 +84,10 @@ def test_file_system_trouble_holds_the_destination(name: str) -> None:
 )
 def test_trouble_of_one_file_holds_nothing(number: int | None) -> None:
     assert FailureClass.TRANSIENT is diagnosis.of_errno(number)
+
+
+def test_only_what_may_stop_all_files_is_looked_into() -> None:
+    assert diagnosis.may_be_everywhere(errno.EACCES)
+    assert diagnosis.may_be_everywhere(errno.ENOTDIR)
+    assert not diagnosis.may_be_everywhere(errno.EISDIR)
+    assert not diagnosis.may_be_everywhere(errno.ENOSPC)

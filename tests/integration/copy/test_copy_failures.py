@@ -226,6 +226,62 @@ def test_full_disk_is_the_destination(
     assert [] == site.leftovers()
 
 
+def test_plain_file_in_the_place_of_the_mirror_is_the_destination(site: Site) -> None:
+    site.mirror.rmdir()
+    site.mirror.write_text("not mounted")
+
+    failure = failure_of(site.copy(site.upload("file", b"x")))
+
+    assert FailureClass.DESTINATION is failure.failure_class
+    assert failure.message.endswith(f"Not a directory: {site.mirror}")
+
+
+def refuse_claims(patch: pytest.MonkeyPatch, below: str) -> None:
+    """Nobody may make a part in that directory."""
+    claim = MirrorStore.claim
+
+    def refused(self: MirrorStore, relative: str, expected: Any) -> Part:
+        if relative.startswith(below):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return claim(self, relative, expected)
+
+    patch.setattr(MirrorStore, "claim", refused)
+
+
+def test_one_directory_that_may_not_be_written_is_its_own_files_trouble(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_claims(monkeypatch, "closed/")
+
+    failure = failure_of(site.copy(site.upload("closed/file", b"x")))
+
+    assert FailureClass.TRANSIENT is failure.failure_class
+    assert "Permission denied" in failure.message
+    assert ResultKind.MIRRORED is site.copy(site.upload("open/file", b"x")).kind
+
+
+def test_mirror_that_may_not_be_written_is_the_destination(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_claims(monkeypatch, "")
+    probes = []
+
+    def refused(self: MirrorStore) -> None:
+        probes.append(self)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(MirrorStore, "probe_write", refused)
+    jobs = [site.upload(f"file{number}", b"x") for number in range(5)]
+
+    failures = [failure_of(result) for result in site.talk.run(*jobs)]
+
+    assert {FailureClass.DESTINATION} == {f.failure_class for f in failures}
+    assert {f"cannot write in the mirror: Permission denied: {site.mirror}"} == {
+        f.message for f in failures
+    }
+    assert len(probes) < len(jobs)
+
+
 def test_symlink_in_the_way_is_unsafe(site: Site, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (site.mirror / "dir").symlink_to(tmp_path / "elsewhere")
