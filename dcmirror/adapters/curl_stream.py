@@ -213,20 +213,19 @@ class Stream:
 
     def _on_body(self, chunk: bytes) -> int | None:
         """libcurl's callback; another number than the chunk's length aborts."""
-        if self.headers is None:
-            try:
-                self._begin_body(self.read_headers())
-            except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
-                self.bug = exc  # pycurl would print it, and ``answer`` not know of it
-                return 0
         body = self.body
-        if body.write is None:
-            self._ignored += len(chunk)
-            return 0 if self._ignored > IGNORED_BODY_BYTES else None
         try:
+            if self.headers is None:
+                self._begin_body(self.read_headers())
+            if body.write is None:
+                self._ignored += len(chunk)
+                return 0 if self._ignored > IGNORED_BODY_BYTES else None
             body.take(chunk)
         except OSError as exc:
             body.error = exc
+            return 0
+        except Exception as exc:  # noqa: BLE001 - the job boundary (G6)
+            self.bug = exc  # pycurl would print it, and ``answer`` not know of it
             return 0
         most = self.watch.most_bytes
         return 0 if most is not None and body.received > most else None
@@ -240,6 +239,8 @@ class Stream:
         most = request.most_bytes if length is None else length
         self.watch.most_bytes = most
         self.watch.data_seconds = data_seconds(request.seconds_left, most)
+        if request.expect is not None:
+            request.expect(length)
 
     def _open_socket(self, purpose: int, address: Any) -> LentSocket | int:
         """The last word on where a redirect leads: the address itself (G9)."""

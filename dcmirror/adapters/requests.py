@@ -12,13 +12,16 @@ from dcmirror.core.limits import Limits
 from dcmirror.core.policy import Locality
 
 Write = Callable[[memoryview], object]
+#: Takes the length of a body that is about to come, None where nobody says it.
+Expect = Callable[[int | None], object]
 
 
 @dataclass(slots=True)
 class Request:
     """One request of an attempt.
 
-    ``write`` takes the body of a 200; other bodies are ignored.  ``most_bytes``
+    ``write`` takes the body of a 200; other bodies are ignored.  ``expect`` is called
+    before its first byte is written, and may refuse it by an OSError.  ``most_bytes``
     bounds a body that does not say its length.  ``seconds_left`` is what this attempt
     has left of ``timeout``; ``refused`` are kinds of addresses that the name must not
     resolve to.  The URL may hold a one-time right and is never logged.
@@ -31,6 +34,7 @@ class Request:
     seconds_left: float | None = None
     refused: frozenset[Locality] = frozenset()
     method: str = "GET"
+    expect: Expect | None = None
 
 
 @dataclass(slots=True)

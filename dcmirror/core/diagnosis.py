@@ -55,6 +55,7 @@ _DESTINATION_ERRNOS = frozenset(
     }
 )
 
+_NO_ROOM_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Of one directory, or of the mirror itself: who meets them has to look.
 _UNCLEAR_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP})
 
@@ -108,6 +109,11 @@ def of_errno(number: int | None) -> FailureClass:
     if number in _DESTINATION_ERRNOS:
         return FailureClass.DESTINATION
     return FailureClass.TRANSIENT
+
+
+def is_want_of_room(number: int | None) -> bool:
+    """Whether a smaller file might have been taken."""
+    return number in _NO_ROOM_ERRNOS
 
 
 def may_be_everywhere(number: int | None) -> bool:

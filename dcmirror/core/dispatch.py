@@ -62,7 +62,7 @@ class Dispatcher:
     def needs(self) -> int:
         """Bytes of the job that found no room, as long as it is still there."""
         entry = self.entries.get(self.short_for or "")
-        return entry.job.size or 0 if entry else 0
+        return entry.needs if entry else 0
 
     def next_due(self) -> float | None:
         """When the next waiting job is due."""
@@ -189,6 +189,11 @@ class Dispatcher:
         if first and entry.job.task in self._ready:
             self._ready.move_to_end(entry.job.task, last=False)
 
+    def next_when_it_fits(self, entry: Entry) -> None:
+        """Before everything else, once the destination has room for it."""
+        self.ready_again(entry, first=True)
+        self.short_for = entry.job.task
+
     def wait_until(self, entry: Entry, due: float, now: float) -> None:
         """Not before ``due``."""
         self._move(entry, State.WAITING)
@@ -267,7 +272,7 @@ class Dispatcher:
         self.short_of, self.short_for = 0.0, None
         while (pair := self._next_pair()) is not None:
             entry, seat = pair
-            size = entry.job.size or 0
+            size = entry.needs
             if size > space:
                 self.short_of, self.short_for = size - space, entry.job.task
                 break

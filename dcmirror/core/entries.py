@@ -44,6 +44,12 @@ class Entry:
     past_source_hold: bool = False
     handed_out_at: float = 0.0
     last_failure: str = ""  # the class, or why else it waits
+    announced: int = 0  # bytes that the source said it has, where that was refused
+
+    @property
+    def needs(self) -> int:
+        """Bytes that the destination must have for it, as far as they are known."""
+        return max(self.job.size or 0, self.announced)
 
     @property
     def is_small(self) -> bool:

@@ -90,7 +90,8 @@ class Failure:
     """One failed attempt, in terms that a retry decision and a CSV row need.
 
     ``host`` is the ``name:port`` it happened at; ``retry_after`` is in seconds;
-    checksums are Adler-32 values as unsigned 32-bit integers.
+    checksums are Adler-32 values as unsigned 32-bit integers; ``needed`` is how many
+    bytes the file needs, where the destination had no room for them.
     """
 
     failure_class: FailureClass
@@ -102,3 +103,4 @@ class Failure:
     received: int | None = None
     adler32_expected: int | None = None
     adler32_computed: int | None = None
+    needed: int | None = None

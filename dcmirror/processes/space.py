@@ -60,10 +60,10 @@ class Space:
         """What the running transfers will still write, as far as it is known."""
         reserved = 0
         for entry in self._dispatcher.out():
-            got = self._progress.get(entry.job.task)
-            reserved += max(
-                (entry.job.size or 0) - (got.bytes_received if got else 0), 0
-            )
+            size, got = entry.needs, self._progress.get(entry.job.task)
+            if got is not None:
+                size = max(size, got.size or 0) - got.bytes_received
+            reserved += max(size, 0)
         return reserved
 
     def could_take(self, size: int) -> bool:

@@ -15,7 +15,11 @@ from dcmirror.adapters.mirror_store import (
     TargetChanged,
 )
 from dcmirror.adapters.requests import Answer
-from dcmirror.core.diagnosis import is_no_descriptor, may_be_everywhere
+from dcmirror.core.diagnosis import (
+    is_no_descriptor,
+    is_want_of_room,
+    may_be_everywhere,
+)
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.jobs import (
     AttemptResult,
@@ -66,6 +70,8 @@ class CopyAttempt:
         self.exchange = Exchange(job, tools.rules, tools.wall, self.enter)
         self.exchange.phases["queued"] = queued_ms
         self.size = job.size
+        self.needed: int | None = None
+        self.received = 0
         self.part: Part | None = None
         self.target = f"{tools.root}/{job.relative}"
 
@@ -79,7 +85,8 @@ class CopyAttempt:
         phase = self.phase
         if received and phase in ("door", "pool_queue"):
             phase = "data"
-        return Progress(self.job.task, phase, received, self.size, self.phase_since)
+        written = max(received, self.received)
+        return Progress(self.job.task, phase, written, self.size, self.phase_since)
 
     def run(self) -> Attempt:
         """The attempt.  Closing the generator early removes its part."""
@@ -186,9 +193,12 @@ class CopyAttempt:
         self._say("copy_init", f"Creating destination file {self.target}.part")
         self._say("copy_start", f"Getting data from {self.job.url}")
         began = self.tools.clock()
-        answer = yield from self.exchange.get(self.part.write, self.wanted.size)
+        self.size = self.job.size
+        answer = yield from self.exchange.get(
+            self._write, self.wanted.size, self._expect
+        )
         seconds = self.tools.clock() - began
-        self.size = answer.received
+        self.size = self.received = answer.received
         check = BodyCheck(self.wanted, answer, self.exchange, self.tools)
         verified = yield from check.run()
         if isinstance(verified, Source):
@@ -197,6 +207,30 @@ class CopyAttempt:
             superseded = self._superseded()
             return superseded
         return (yield from self._publish(answer, verified, seconds))
+
+    def _expect(self, length: int | None) -> None:
+        """The body is about to come: what nobody reserved must find its room now."""
+        self.needed = length
+        if length is None:
+            return
+        self.size = length
+        if length > (self.job.size or 0):
+            self._admit(length)
+
+    def _write(self, data: memoryview) -> None:
+        """A body that nobody knows the length of finds its room bit by bit."""
+        assert self.part is not None
+        if self.size is None:
+            self._admit(len(data))
+        self.part.write(data)
+
+    def _admit(self, size: int) -> None:
+        assert self.part is not None
+        try:
+            self.tools.room.admit(size, self.part)
+        except OSError:
+            self.needed = self.part.bytes_written + size
+            raise
 
     def _superseded(self) -> AttemptResult | None:
         """Whether the file that the path is by now has been mirrored already."""
@@ -253,6 +287,7 @@ class CopyAttempt:
 
     def _discard(self) -> None:
         part, self.part = self.part, None
+        self.received = 0
         if part is not None:
             part.discard()
 
@@ -277,6 +312,8 @@ class CopyAttempt:
     def _failed(self, failure: Failure, error: OSError | None = None) -> AttemptResult:
         if error is not None and may_be_everywhere(error.errno):
             failure = self._of_the_mirror(failure)
+        if error is not None and is_want_of_room(error.errno):
+            failure = replace(failure, needed=self.needed)
         return self._result(ResultKind.FAILED, failure=failure)
 
     def _of_the_mirror(self, failure: Failure) -> Failure:
@@ -285,9 +322,7 @@ class CopyAttempt:
         if refusal is None:
             return failure
         message = f"cannot write in the mirror: {refusal}: {self.tools.root}"
-        return replace(
-            failure, failure_class=FailureClass.DESTINATION, message=message
-        )
+        return replace(failure, failure_class=FailureClass.DESTINATION, message=message)
 
     def park(self, dropped: Answer | None = None) -> AttemptResult:
         """The result of an attempt that is given back unfinished.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
-from dcmirror.adapters.requests import Answer, Request, Write
+from dcmirror.adapters.requests import Answer, Expect, Request, Write
 from dcmirror.core import diagnosis
 from dcmirror.core.failures import Failure, FailureClass
 from dcmirror.core.http_values import REDIRECTS, retry_after_seconds
@@ -100,7 +100,7 @@ class Exchange:
         return Source(headers.pnfsid, headers.content_length, headers.adler32)
 
     def get(
-        self, write: Write, most_bytes: int | None
+        self, write: Write, most_bytes: int | None, expect: Expect
     ) -> Generator[Request, Answer, Answer]:
         """Fetch the file; returns the answer that carried the whole body."""
         url, place, at_door = self.job.url, self.door, True
@@ -108,7 +108,9 @@ class Exchange:
             phase = "door" if at_door else "pool_queue"
             self.enter(phase)
             self._asked = place, DOOR if at_door else POOL
-            answer = yield self._request(url, at_door, write, most_bytes)
+            request = self._request(url, at_door, write, most_bytes)
+            request.expect = expect
+            answer = yield request
             self.count(answer)
             self._time(answer, phase, is_body=True)
             status = answer.headers.status

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     FLIP = "flip"  # another byte at `after`
     TRICKLE = "trickle"  # `count` bytes per second
     BOUNCE = "bounce"  # 307 back to the door
+    CHUNKED = "chunked"  # a body without Content-Length
     DIGEST_WRONG = "digest-wrong"
     DIGEST_MISSING = "digest-missing"
     DIGEST_UNPADDED = "digest-unpadded"

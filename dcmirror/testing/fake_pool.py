@@ -112,6 +112,9 @@ def send_file(
         exchange.reply(416, headers)
         return
     start, end = wanted
+    if fault is not None and fault.kind is Kind.CHUNKED:
+        exchange.send_chunks(200, headers, map(bytes, pieces(version.content, 0, end)))
+        return
     headers["Content-Length"] = str(end - start)
     status = 200
     if (start, end) != (0, version.size):

@@ -16,7 +16,8 @@ from dcmirror.adapters import curl_handle, linux
 from dcmirror.adapters.mirror_store import MirrorStore
 from dcmirror.adapters.parts import Part
 from dcmirror.core.failures import FailureClass
-from dcmirror.core.jobs import ResultKind
+from dcmirror.core.jobs import AttemptResult, Job, ResultKind
+from dcmirror.core.messages import RunJobs
 from dcmirror.testing.pki import Pki
 from worker_harness import make_settings, worker_in_thread
 
@@ -222,8 +223,70 @@ def test_full_disk_is_the_destination(
     failure = failure_of(site.copy(site.upload("file", size=3 * MIB, seed=1)))
 
     assert FailureClass.DESTINATION is failure.failure_class
+    assert 3 * MIB == failure.needed
     assert "No space left on device" in failure.message
     assert [] == site.leftovers()
+
+
+def copy_beside(site: Site, job: Job, free: int) -> AttemptResult:
+    """Copy, while all but so many bytes are to stay free."""
+    space = site.worker.room.space()[0]
+    assert space is not None
+    site.talk.results.pop(job.task, None)
+    site.talk.send(RunJobs((job,), min_free=space - free))
+    return site.talk.wait_for(job)[0]
+
+
+def test_body_of_unknown_size_that_finds_no_room_is_refused_unwritten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(site.upload("file", size=100 * MIB, seed=1), size=None)
+    monkeypatch.setattr(Part, "write", lambda *_: pytest.fail("it was written"))
+
+    failure = failure_of(copy_beside(site, job, 50 * MIB))
+
+    assert (FailureClass.DESTINATION, 100 * MIB) == (
+        failure.failure_class,
+        failure.needed,
+    )
+    assert "[destination] min_free" in failure.message
+    assert [] == site.leftovers()
+
+
+def test_body_larger_than_its_event_said_finds_its_room_too(site: Site) -> None:
+    job = replace(site.upload("file", size=100 * MIB, seed=1), size=10)
+
+    failure = failure_of(copy_beside(site, job, 50 * MIB))
+
+    assert (FailureClass.DESTINATION, 100 * MIB) == (
+        failure.failure_class,
+        failure.needed,
+    )
+
+
+def test_body_without_a_length_stops_where_the_room_ends(site: Site) -> None:
+    site.dcache.faults.add("chunked")
+    job = replace(site.upload("file", size=100 * MIB, seed=1), size=None)
+
+    failure = failure_of(copy_beside(site, job, 50 * MIB))
+
+    assert FailureClass.DESTINATION is failure.failure_class
+    assert 40 * MIB < failure.needed <= 60 * MIB
+    assert [] == site.leftovers()
+
+
+def test_body_without_a_length_that_fits_is_copied(site: Site) -> None:
+    site.dcache.faults.add("chunked")
+    job = replace(site.upload("file", size=3 * MIB, seed=1), size=None)
+
+    assert ResultKind.MIRRORED is copy_beside(site, job, 50 * MIB).kind
+
+
+def test_what_was_reserved_may_be_written(site: Site) -> None:
+    """The supervisor judged it when it handed the job out."""
+    job = site.upload("file", size=MIB, seed=1)
+
+    assert ResultKind.MIRRORED is copy_beside(site, job, 0).kind
 
 
 def test_plain_file_in_the_place_of_the_mirror_is_the_destination(site: Site) -> None:
