@@ -38,7 +38,7 @@ CLASSES = {
     FailureClass.SIZE: "more or fewer bytes than the source says",
     FailureClass.NO_DIGEST: "the source has no Adler-32 for the file",
     FailureClass.REDIRECT: "the door sends us where we are not allowed to go",
-    FailureClass.DESTINATION: "the mirror is full, read-only or broken",
+    FailureClass.DESTINATION: "the mirror is full, read-only, broken or forbidden",
     FailureClass.CREDENTIAL: "proxy missing, expired or refused",
     FailureClass.HOST: "a door or pool is out of reach",
     FailureClass.UNSAFE_PATH: "the path would leave the mirror or cannot exist there",

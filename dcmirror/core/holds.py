@@ -100,7 +100,7 @@ class HoldBook:
 
     def __init__(self, door: str, *, scale: float = 1.0) -> None:
         self.door = door
-        self._scale = scale
+        self.scale = scale
         self._holds: dict[HoldKey, Hold] = {}
         self._timeouts: dict[str, int] = {}
 
@@ -134,7 +134,7 @@ class HoldBook:
         """Put a hold on; None if it is on already (its first cause is kept)."""
         if key in self._holds:
             return None
-        pause = PROBING[key.kind].first * self._scale
+        pause = PROBING[key.kind].first * self.scale
         hold = Hold(key, cause, now, now + pause, pause)
         self._holds[key] = hold
         return hold
@@ -156,7 +156,7 @@ class HoldBook:
         if hold is None:
             return
         probing = PROBING[key.kind]
-        hold.pause = min(hold.pause * probing.factor, probing.cap * self._scale)
+        hold.pause = min(hold.pause * probing.factor, probing.cap * self.scale)
         hold.probe_at = now + hold.pause
         hold.probing = None
 

@@ -29,6 +29,7 @@ from dcmirror.core.jobs import (
     Progress,
     ResultKind,
 )
+from dcmirror.core.refusals import Refusals
 from dcmirror.core.retry import GiveUp, Retry, RetryPolicy, WaitForHold, decide
 from dcmirror.core.tally import Tally
 from dcmirror.errors import BooksError
@@ -39,6 +40,7 @@ from dcmirror.processes.source_watch import SourceWatch
 from dcmirror.processes.space import Space
 from dcmirror.processes.story import Story
 
+_DESTINATION = HoldKey(HoldKind.DESTINATION)
 #: Deaths alone in a worker after which a job is poison.
 POISON_DEATHS = 2
 #: Longest pause of a job whose destination keeps changing under it.
@@ -83,6 +85,7 @@ class Engine:
         )
         self.progress: dict[str, Progress] = {}
         self.space = Space(dispatcher, self.progress, plan.min_free)
+        self.refusals = Refusals(scale=holds.scale)
         self.is_stopping = False
         self.is_yielding = False  # to another command, whose work is more urgent
         self._lookup = lookup
@@ -171,15 +174,14 @@ class Engine:
         """Other limits from now on; a hold for want of space is looked at again."""
         self.plan = plan
         self.space.keep_free(plan.min_free)
-        self.holds.probe_now(HoldKey(HoldKind.DESTINATION), now)
+        self.holds.probe_now(_DESTINATION, now)
 
     def _begin_space_hold(self, now: float) -> None:
         if self.dispatcher.count(State.OUT):
             return  # what runs gives back its reservation, or fills the disk, first
         if not self.space.could_take(self.dispatcher.needs):
             return  # no hold would ever end: ``tick`` lets it go
-        key = HoldKey(HoldKind.DESTINATION)
-        self.hold_desk.begin(key, self.space.shortage(), now)
+        self.hold_desk.begin(_DESTINATION, self.space.shortage(), now)
 
     # -- attempts come back -------------------------------------------------------
 
@@ -228,6 +230,8 @@ class Engine:
         if result.requests:
             self.source_watch.answered(result.started_at)
         self._forget(entry)
+        if result.kind is ResultKind.MIRRORED and result.copy and result.copy.size:
+            self.refusals.written(entry.handed_out_at)
         self.endings.mirrored(entry.job, result)
 
     def _disown(self, entry: Entry, result: AttemptResult) -> None:
@@ -268,12 +272,44 @@ class Engine:
             policy=self.plan.policy,
             jitter=self._jitter(),
         )
-        if isinstance(decision, WaitForHold):
+        if failure.failure_class is FailureClass.DESTINATION:
+            self._refused(entry, failure, result, now, wall)
+        elif isinstance(decision, WaitForHold):
             self.hold_desk.wait_for_end(entry, failure, now)
         elif isinstance(decision, Retry):
             self._retry(entry, failure, decision, result, now)
         else:
             self._give_up(entry, decision, failure, result, now, wall)
+
+    def _refused(
+        self,
+        entry: Entry,
+        failure: Failure,
+        result: AttemptResult,
+        now: float,
+        wall: float,
+    ) -> None:
+        """The destination did not take it; is it full, or is it this file (G5, G6)?"""
+        entry.announced = failure.needed or entry.announced
+        if not self.space.could_take(entry.needs):
+            self._never_fits(entry, result, wall)
+            return
+        job = entry.job
+        refused = self.refusals.refused(job.task, job.relative, now)
+        if refused.gives_up:
+            text = f"{failure.message}; again and again, while others were written"
+            failure = dataclasses.replace(failure, message=text)
+            self._settle_entry(entry, failure.failure_class, failure, result, wall)
+            return
+        if refused.holds:
+            self.hold_desk.begin(_DESTINATION, failure.message, now)
+        if refused.pause is not None:
+            pause = Retry(refused.pause * self._jitter(), charged=False)
+            self._wait(entry, failure, pause, result, now)
+        elif failure.needed:
+            self.dispatcher.next_when_it_fits(entry)
+        else:
+            self.dispatcher.ready_again(entry, first=True)
 
     def _retry(
         self,
@@ -283,12 +319,23 @@ class Engine:
         result: AttemptResult,
         now: float,
     ) -> None:
-        self.tally.take_retry(failure.failure_class.value)
-        self.story.retry(entry.job, failure, decision, result)
+        job = entry.job
+        self._wait(entry, failure, decision, result, now)
         if decision.charged:
-            entry.job = dataclasses.replace(entry.job, attempt=entry.job.attempt + 1)
+            entry.job = dataclasses.replace(job, attempt=job.attempt + 1)
         else:
             entry.ladder_step += 1
+
+    def _wait(
+        self,
+        entry: Entry,
+        failure: Failure,
+        decision: Retry,
+        result: AttemptResult,
+        now: float,
+    ) -> None:
+        self.tally.take_retry(failure.failure_class.value)
+        self.story.retry(entry.job, failure, decision, result)
         entry.last_failure = failure.failure_class.value
         self.dispatcher.wait_until(entry, now + decision.delay, now)
 
@@ -340,12 +387,17 @@ class Engine:
         """Events with forged sizes must not stop all the others (G6)."""
         entry = self.dispatcher.entries.get(self.dispatcher.short_for or "")
         while entry is not None and entry.state is State.READY:
-            size = entry.job.size or 0
-            if self.space.could_take(size):
+            if self.space.could_take(entry.needs):
                 return
-            failure = Failure(FailureClass.DESTINATION, self.space.impossible(size))
-            self._settle_entry(entry, FailureClass.DESTINATION, failure, None, wall)
+            self._never_fits(entry, None, wall)
             entry = self.dispatcher.next_ready()
+
+    def _never_fits(
+        self, entry: Entry, result: AttemptResult | None, wall: float
+    ) -> None:
+        text = self.space.impossible(entry.needs)
+        failure = Failure(FailureClass.DESTINATION, text)
+        self._settle_entry(entry, FailureClass.DESTINATION, failure, result, wall)
 
     def _settle_entry(
         self,
@@ -362,6 +414,7 @@ class Engine:
         task = entry.job.task
         self.dispatcher.remove(task)
         self.source_watch.forget(task)
+        self.refusals.forget(task)
         self._agains.pop(task, None)
         self._disowned.discard(task)
         self.progress.pop(task, None)

@@ -25,7 +25,7 @@ from chaos import (
 from deployment import Deployment
 
 from dcmirror.testing.fake_dcache import FakeDCache
-from helpers import free_port, wait_until
+from helpers import free_port, make_event, wait_until
 
 if TYPE_CHECKING:
     from dcmirror.testing.pki import Pki
@@ -114,6 +114,62 @@ def test_less_than_min_free_holds_before_anything_is_written(
     told_once(running, "destination")
     uncharged(mirror)
     ended_well(running)
+
+
+def test_a_file_of_unknown_size_that_never_fits_stops_nothing(
+    deploy: Callable[..., Deployment], dcache: FakeDCache, kafka: Kafka, tmp_path: Path
+) -> None:
+    names = [f"{number}.dat" for number in range(5)]
+    with small_disk(tmp_path / "small", "6m") as disk:
+        mirror = deploy(
+            kafka.bootstrap,
+            dcache.door_url,
+            mirror=disk / "mirror",
+            destination={"min_free": MIB},
+        )
+        mirror.variables.update(IMPATIENT)
+        running = mirror.watch()
+        path = f"{RAW}/big"
+        pnfsid = dcache.upload(path, size=12 * MIB, seed=1, publish=False)
+        dcache.publish_raw(
+            make_event(billingPath=path, transferPath=path, pnfsid=pnfsid, fileSize=...)
+        )
+        given_up(mirror)
+        for number, name in enumerate(names):
+            dcache.upload(f"{RAW}/{name}", size=1000, seed=number)
+        copied(mirror, *names)
+
+        assert classes(mirror) == {"big": "destination"}
+        assert "[HOLD]" not in running.log
+        assert len([r for r in dcache.requests.of("GET") if "big" in r.path]) <= 2
+        ended_well(running)
+        assert mirror.parts() == []
+
+
+def test_a_directory_that_takes_nothing_does_not_hold_the_others_for_ever(
+    hasty: Deployment, dcache: FakeDCache
+) -> None:
+    """A file system of its own, or a quota: the rest of the mirror has room."""
+    stuck = [f"full/{number}.dat" for number in range(3)]
+    with small_disk(hasty.mirror / "full", "1m") as disk:
+        fill(disk / "ballast", 2 * MIB)
+        running = hasty.watch()
+        for number, name in enumerate(stuck):
+            dcache.upload(f"{RAW}/{name}", size=300_000, seed=number)
+        running.says("[HOLD] destination")
+        for number in range(20):
+            dcache.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
+            copied(hasty, f"{number}.dat")
+        began = running.log.count("[HOLD] destination")
+        for number in range(20, 30):
+            dcache.upload(f"{RAW}/{number}.dat", size=1000, seed=number)
+            copied(hasty, f"{number}.dat")
+        assert running.log.count("[HOLD] destination") == began
+        (disk / "ballast").unlink()
+        copied(hasty, *stuck, deadline=60)
+
+        assert hasty.failed_rows() == []
+        ended_well(running)
 
 
 def test_a_read_only_mirror_is_waited_for(

@@ -19,9 +19,12 @@ from dcmirror.core.jobs import (
     Progress,
     ResultKind,
 )
+from dcmirror.core.refusals import MOST_REFUSALS
 from dcmirror.core.retry import RetryPolicy
 from dcmirror.errors import BooksError
 from engine_history import DOOR, WORKER, History
+
+DESTINATION = HoldKey(HoldKind.DESTINATION)
 
 
 @pytest.fixture
@@ -91,13 +94,31 @@ def test_a_transient_failure_is_retried_up_to_retrytimes(history: History) -> No
     assert history.engine.tally.retries == 2
 
 
-def test_a_held_class_is_never_charged(history: History) -> None:
-    """Ten attempts end for a full disk; the job's first attempt is still its first."""
-    history.offer("a")
-    for _ in range(10):
+def refused_again_and_again(history: History, times: int, *others: str) -> None:
+    """The probe is good each time, and the others are written after it."""
+    for _ in range(times):
         history.hand_out()
+        history.wait(1.0)
         history.fail("a", FailureClass.DESTINATION)
-        history.engine.hold_desk.end(HoldKey(HoldKind.DESTINATION), history.now)
+        history.engine.hold_desk.end(DESTINATION, history.now)
+        history.wait(1.0)
+        history.offer(*others)
+        handed = history.hand_out()
+        history.wait(1.0)
+        for task in set(handed) - {"a"}:
+            history.end(task, ResultKind.MIRRORED)
+        history.wait(500.0)
+
+
+def test_a_held_class_is_never_charged(history: History) -> None:
+    """Fifty attempts end for a full disk; the first attempt is still the first."""
+    history.offer("a")
+    for _ in range(50):
+        assert history.hand_out() == ["a"]
+        history.fail("a", FailureClass.DESTINATION)
+        assert DESTINATION in history.engine.holds
+        history.engine.hold_desk.end(DESTINATION, history.now)
+        history.wait(500.0)
 
     assert history.engine.dispatcher.entries["a"].job.attempt == 1
     assert history.settler.settled == []
@@ -114,7 +135,7 @@ def test_a_full_destination_stops_all_dispatch_and_is_said_once(
 
     assert history.hand_out() == []
     assert history.story.told.count("hold_began") == 1
-    history.engine.hold_desk.end(HoldKey(HoldKind.DESTINATION), history.now)
+    history.engine.hold_desk.end(DESTINATION, history.now)
     assert sorted(history.hand_out()) == ["a", "b"]
     assert history.story.told.count("hold_ended") == 1
 
@@ -352,10 +373,105 @@ def test_a_disk_that_is_nearly_full_holds_before_it_is_full(history: History) ->
     history.offer("a", size=10)
 
     assert history.hand_out() == []
-    assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
+    assert DESTINATION in history.engine.holds
     assert not history.engine.space.is_enough()
     history.engine.space.free_bytes = 200
     assert history.engine.space.is_enough()
+
+
+def test_a_refused_body_is_waited_for_until_it_fits() -> None:
+    """Its event told no size; the source did, and nobody asks again before."""
+    history = History(min_free=100)
+    history.engine.space.learn(1000, 10_000)
+    history.offer("a", size=None)
+    assert history.hand_out() == ["a"]
+    history.fail("a", FailureClass.DESTINATION, needed=5000)
+
+    assert DESTINATION in history.engine.holds
+    assert not history.engine.space.is_enough()
+    history.engine.space.learn(5100, None)
+    assert history.engine.space.is_enough()
+    history.engine.hold_desk.end(DESTINATION, history.now)
+    assert history.hand_out() == ["a"]
+    assert history.engine.dispatcher.entries["a"].job.size is None
+
+
+def test_a_refused_body_that_never_fits_is_a_row_and_holds_nothing() -> None:
+    history = History(min_free=100)
+    history.engine.space.learn(1000, 10_000)
+    history.offer("a", size=None)
+    history.offer("b")
+    history.hand_out()
+    history.fail("a", FailureClass.DESTINATION, needed=9_901)
+
+    assert history.settler.kinds == {"a": "failed"}
+    assert history.engine.tally.failures == {"destination": 1}
+    assert len(history.engine.holds) == 0
+
+
+def test_a_refused_file_lets_the_others_go_first_the_next_time(
+    history: History,
+) -> None:
+    history.offer("a")
+    for _ in range(2):
+        assert history.hand_out() == ["a"]
+        history.fail("a", FailureClass.DESTINATION)
+        history.engine.hold_desk.end(DESTINATION, history.now)
+        history.wait(5.0)
+    history.offer("b")
+
+    assert history.hand_out() == ["b"]
+
+
+def test_a_file_that_is_refused_while_others_are_written_holds_nothing(
+    history: History,
+) -> None:
+    history.offer("a")
+    refused_again_and_again(history, 2, "b", "c")
+    began = history.story.told.count("hold_began")
+    refused_again_and_again(history, 5, "d")
+
+    assert history.story.told.count("hold_began") == began
+    assert history.engine.dispatcher.entries["a"].job.attempt == 1
+
+
+def test_a_file_that_is_refused_while_others_are_written_is_a_row_in_the_end(
+    history: History,
+) -> None:
+    history.offer("a")
+    refused_again_and_again(history, 2 * MOST_REFUSALS, "b")
+
+    assert history.settler.kinds == {"a": "failed", "b": "mirrored"}
+    assert history.engine.tally.failures == {"destination": 1}
+
+
+def test_a_clock_that_is_set_back_blames_no_file_for_a_full_disk(
+    history: History,
+) -> None:
+    history.offer("a", "b")
+    history.hand_out()
+    history.end("b", ResultKind.MIRRORED, started_at=history.now + 86400)
+    for _ in range(2 * MOST_REFUSALS):
+        history.wait(1.0)
+        history.fail("a", FailureClass.DESTINATION)
+        history.engine.hold_desk.end(DESTINATION, history.now)
+        history.wait(500.0)
+        history.hand_out()
+
+    assert history.settler.kinds == {"b": "mirrored"}
+
+
+def test_what_a_source_announces_is_reserved(history: History) -> None:
+    history.engine.space.free_bytes = 100
+    history.offer("a", size=None)
+    history.offer("b", size=60)
+    history.engine.dispatcher.hand_out_one("a", history.now)
+    history.engine.progress["a"] = Progress("a", "data", 10, 60, 0.0)
+
+    assert history.engine.space.reserved_bytes() == 50
+    assert history.hand_out() == []
+    history.engine.progress["a"] = Progress("a", "checksum", 60, 60, 0.0)
+    assert history.engine.space.reserved_bytes() == 0
 
 
 def test_what_runs_has_reserved_its_space(history: History) -> None:
@@ -541,7 +657,7 @@ def test_a_hold_for_want_of_space_ends_when_the_next_file_fits() -> None:
     history.offer("a", size=20)
     history.hand_out()
 
-    assert HoldKey(HoldKind.DESTINATION) in history.engine.holds
+    assert DESTINATION in history.engine.holds
     assert not history.engine.space.is_enough()  # 15 bytes: more than is missing
     history.engine.space.free_bytes = 1020
     assert history.engine.space.is_enough()
