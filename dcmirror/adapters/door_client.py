@@ -21,7 +21,12 @@ from dcmirror.adapters.webdav import Headers
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.escapes import shown, without_secrets
 from dcmirror.core.failures import FailureClass
-from dcmirror.core.http_values import GONE, WANT_DIGEST, size_of
+from dcmirror.core.http_values import (
+    GONE,
+    WANT_DIGEST,
+    retry_after_seconds,
+    size_of,
+)
 from dcmirror.core.limits import Limits
 from dcmirror.core.listing import (
     PROPERTIES,
@@ -67,10 +72,14 @@ def door_options(settings: Settings) -> DoorOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeleteAnswer:
-    """What the door said; the request was sent once."""
+    """What the door said; the request was sent once.
+
+    ``retry_after`` is in seconds, where the door said so.
+    """
 
     status: int
     reason: str = ""
+    retry_after: float | None = None
 
 
 class DoorClient:
@@ -90,6 +99,7 @@ class DoorClient:
             options.answer_seconds,
         )
         curl_options = TransferOptions(options.proxy, options.capath, limits)
+        self._wall = wall
         self._lines = DoorLines(curl_options, pace, wall)
 
     @property
@@ -152,6 +162,25 @@ class DoorClient:
         if entry.adler32 is not None and (entry.pnfsid or has_etag(found)):
             return entry
         return self._with_digest(entry, url)
+
+    def has_directory(self, path: str) -> bool:
+        """Whether there is a directory of that name now; it may be the folder itself.
+
+        Raises:
+            DoorError: that cannot be told.
+        """
+        if self._paths.relative(path) is not None:
+            entry = self.look(path)
+            return entry is not None and entry.is_directory
+        url = self._paths.directory_url(path)  # all that the door shows, perhaps
+        found = self._found_at(path, url)
+        if found is None:
+            return False
+        listing = Listing(path, url)
+        listing.entry_of(found)
+        if not listing.has_itself:
+            raise not_understood(path, f"it names {shown(found.href)} instead")
+        return listing.is_directory
 
     def _found_at(self, path: str, url: str) -> Response | None:
         try:
@@ -236,7 +265,9 @@ class DoorClient:
         self, method: str, path: str, url: str, headers: tuple[str, ...] = ()
     ) -> DeleteAnswer:
         answer = self._lines.ask(Question(method, url, headers, may_repeat=False), path)
-        return DeleteAnswer(answer.headers.status, answer.headers.reason)
+        told = answer.headers
+        retry_after = retry_after_seconds(told.retry_after, self._wall())
+        return DeleteAnswer(told.status, told.reason, retry_after)
 
     def free_bytes(self, directory: str) -> int | None:
         """What may still be written there; None if the door does not say.

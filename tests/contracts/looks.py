@@ -146,6 +146,20 @@ class LooksContract:
 
         assert (entry.is_directory, entry.size) == (True, None)
 
+    def test_a_directory_is_told_from_a_file_and_from_nothing(
+        self, source: SourceUnderTest
+    ) -> None:
+        source.store("odd dir/a+b", DATA)
+
+        def has(name: str) -> bool:
+            return source.client.has_directory(source.path(name))
+
+        assert has("odd dir")
+        assert has("")
+        assert not has("odd dir/a+b")
+        assert not has("nowhere")
+        assert not has("nowhere/below")
+
     def test_look_sees_that_a_file_became_a_directory(
         self, source: SourceUnderTest
     ) -> None:

@@ -510,6 +510,28 @@ def test_look_sees_a_directory_whose_slash_was_forgotten() -> None:
     assert (found.path, found.is_directory) == ("/data/d", True)
 
 
+@pytest.mark.parametrize("path", ["/data", "/"])
+def test_a_directory_may_be_all_that_the_door_shows(path: str) -> None:
+    with source(multistatus(directory(f"{path.rstrip('/')}/"))) as door:
+        assert door.client.has_directory(path)
+
+
+@pytest.mark.parametrize(
+    "reply", [multistatus(), multistatus(directory("/other/")), answer("403 Forbidden")]
+)
+def test_no_answer_about_a_directory_is_no_absence(reply: Reply) -> None:
+    with source(reply) as door:
+        assert "/data" in str(error_of(lambda: door.client.has_directory("/data")))
+
+
+def test_a_change_that_is_to_be_asked_for_later_says_when() -> None:
+    busy = answer("503 Service Unavailable", "", "Retry-After: 7")
+    with source(busy, busy, answer("204 No Content")) as door:
+        assert door.client.delete("/data/a").retry_after == 7
+        assert door.client.move("/data/a", "/data/b").retry_after == 7
+        assert door.client.delete("/data/a").retry_after is None
+
+
 @pytest.mark.parametrize(
     "path",
     ["", "/", "/data/", "/data", "/data//", "/data/d/", "/data/..", "/data/d/../.."],
