@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dcmirror.adapters import catalogue_pruned
 from dcmirror.adapters.catalogue import COPY_COLUMNS, Catalogue, copy_of, storable
 from dcmirror.core.deletion import ENDS, Result
 from dcmirror.core.jobs import CopyRecord
@@ -115,9 +116,14 @@ class DeletionBook(Catalogue):
         return made
 
     def conclude(self, endings: Sequence[Ending], at: float) -> None:
-        """Make results durable; sources that are gone are so in ``copies`` too."""
+        """Make results durable; sources that are gone are so in ``copies`` too.
+
+        And no longer those that were taken for deleted and were only away.
+        """
         with self._writing() as database:
             for ending in endings:
+                if ending.result not in ENDS:
+                    _unmark_deleted(database, ending.number)
                 database.execute(
                     "UPDATE deletions SET ended_at = ?, result = ?, error = ?, "
                     "look_until = ? WHERE rowid = ?",
@@ -174,6 +180,11 @@ class DeletionBook(Catalogue):
             ).fetchall()
         return {row[0] for row in rows}
 
+    def removed_directories(self) -> dict[str, float]:
+        """When source directories were removed by us, the last time of each."""
+        with self._reading() as database:
+            return catalogue_pruned.removed(database)
+
     def damaged(self) -> set[str]:
         """Copies whose bytes an audit found wrong."""
         with self._reading() as database:
@@ -224,6 +235,16 @@ def _insert(database: sqlite3.Connection, wish: Wish, at: float, mirror: str) ->
     ).lastrowid
     assert number is not None
     return Intent(number, *values, isolated=wish.isolated, copy=where)
+
+
+def _unmark_deleted(database: sqlite3.Connection, number: int) -> None:
+    """Only where it was this deletion that was believed."""
+    database.execute(
+        "UPDATE copies SET source_deleted_at = NULL "
+        "WHERE (relative, source_deleted_at) = "
+        "(SELECT relative, ended_at FROM deletions WHERE rowid = ?)",
+        (number,),
+    )
 
 
 def _mark_deleted(database: sqlite3.Connection, number: int, at: float) -> None:

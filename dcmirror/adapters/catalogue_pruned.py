@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class PruneIntent:
     number: int
     path: str
     isolated: str
+    intended_at: float
 
 
 class PrunedBook(Catalogue):
@@ -31,7 +33,7 @@ class PrunedBook(Catalogue):
         one that was removed since, the one above, which that may have emptied.
         """
         number, found = int(self.fact(_SEEN) or 0), dict[str, int]()
-        removed = self._removed()
+        gone = self.removed()
         while True:
             with self._reading() as database:
                 rows = database.execute(
@@ -41,21 +43,12 @@ class PrunedBook(Catalogue):
                 ).fetchall()
             for each, path, at in rows:
                 directory = path.rpartition("/")[0]
-                while at <= removed.get(directory, -math.inf):
+                while at <= gone.get(directory, -math.inf):
                     directory = directory.rpartition("/")[0]
                 found.setdefault(directory, each)
             number = rows[-1][0] if rows else number
             if len(rows) < _PAGE:
                 return found, number
-
-    def _removed(self) -> dict[str, float]:
-        """When directories were removed, the last time of each."""
-        with self._reading() as database:
-            rows = database.execute(
-                "SELECT path, max(ended_at) FROM pruned WHERE result = 'removed' "
-                "GROUP BY path"
-            )
-            return dict(rows.fetchall())
 
     def seen_up_to(self, number: int) -> None:
         """All that ``emptied`` found up to this number was looked at."""
@@ -69,7 +62,7 @@ class PrunedBook(Catalogue):
                 (path, isolated, at),
             ).lastrowid
         assert number is not None
-        return PruneIntent(number, path, isolated)
+        return PruneIntent(number, path, isolated, at)
 
     def conclude(self, intent: PruneIntent, result: str, error: str, at: float) -> None:
         """Make a result durable."""
@@ -83,6 +76,20 @@ class PrunedBook(Catalogue):
         """Intents without a result."""
         with self._reading() as database:
             rows = database.execute(
-                "SELECT rowid, path, isolated FROM pruned WHERE ended_at IS NULL"
+                "SELECT rowid, path, isolated, intended_at FROM pruned "
+                "WHERE ended_at IS NULL"
             ).fetchall()
         return (PruneIntent(*row) for row in rows)
+
+    def removed(self) -> dict[str, float]:
+        """When directories were removed, the last time of each."""
+        with self._reading() as database:
+            return removed(database)
+
+
+def removed(database: sqlite3.Connection) -> dict[str, float]:
+    """As ``PrunedBook.removed``, on an open connection."""
+    rows = database.execute(
+        "SELECT path, max(ended_at) FROM pruned WHERE result = 'removed' GROUP BY path"
+    )
+    return dict(rows.fetchall())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from dcmirror.adapters.catalogue_deletions import DeletionBook
@@ -170,15 +171,20 @@ class _Cleanup:
         self, book: DeletionBook, run: CleanupRun, crew: Crew
     ) -> tuple[str, list[str]]:
         """What ended it early, "" for nothing, and what went wrong with directories."""
-        run.resolve()
-        planning = self._plan(book)
-        refusal = self._refusal(book, planning)
-        ended = refusal or run.run(planning.copies(), planning.chooser())
-        if run.was_late:
+        with closing(PrunedBook(self._state.catalogue)) as pruned:
+            pruner = self._make_pruner(pruned, crew)
+            # Before the files: a directory with its name back shows what is in it.
+            pruner.resolve()
             run.resolve()
-        if refusal or not self._options.prune_empty:
-            return ended, run.troubles
-        return ended, run.troubles + self._prune(run, crew, planning.policy.under)
+            planning = self._plan(book)
+            refusal = self._refusal(book, planning)
+            ended = refusal or run.run(planning.copies(), planning.chooser())
+            if run.was_late:
+                run.resolve()
+            if self._options.prune_empty and not refusal and not crew.is_futile:
+                pruner.run(planning.policy.under)
+                run.tally.directories = pruner.removed
+        return ended, run.troubles + pruner.troubles
 
     def _refusal(self, book: DeletionBook, planning: Planning) -> str:
         """Why nothing may be deleted; "" if it may, or if there is nothing."""
@@ -205,21 +211,6 @@ class _Cleanup:
                 return "nothing is deleted: not confirmed"
         fact.remember()
         return ""
-
-    def _prune(self, run: CleanupRun, crew: Crew, under: str | None) -> list[str]:
-        """Remove directories that are empty now; what went wrong."""
-        room = self._room
-        book = PrunedBook(self._state.catalogue)
-        try:
-            pruner = DirectoryPruner(
-                book, crew.client, room.patience(), room.path_map.root, room.stop.soon
-            )
-            pruner.resolve()
-            pruner.run(under)
-        finally:
-            book.close()
-        run.tally.directories = pruner.removed
-        return pruner.troubles
 
     def _conclude(
         self, run: CleanupRun, story: CleanupStory, ended: str, troubles: list[str]
@@ -267,6 +258,17 @@ class _Cleanup:
             isolates=self._settings.cleanup.isolate != "never",
             believes_gone=self._options.accept_gone,
             on_batch=Pulse(self._options.verbosity),
+        )
+
+    def _make_pruner(self, book: PrunedBook, crew: Crew) -> DirectoryPruner:
+        room = self._room
+        return DirectoryPruner(
+            book,
+            crew.client,
+            room.patience(),
+            room.path_map.root,
+            room.stop.soon,
+            believes_gone=self._options.accept_gone,
         )
 
     def _tell_sweep(self, tally: CleanupTally) -> ExitStatus:

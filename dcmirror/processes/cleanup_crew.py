@@ -29,6 +29,9 @@ _T = TypeVar("_T")
 
 #: These concern the door and all its files, and patience with them has ended.
 _HOPELESS = frozenset({FailureClass.CREDENTIAL, FailureClass.HOST})
+#: After so many in a row it is the door, and not the files.
+MOST_FUTILE = 20
+_FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME, Kept.DOOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,21 @@ class _Own:
     store: MirrorStore
 
 
+class Streak:
+    """Failures in a row; all threads count them.  ``is_long``: too many, once."""
+
+    def __init__(self) -> None:
+        self.is_long = False
+        self._failures = 0
+        self._lock = threading.Lock()
+
+    def note(self, failed: bool) -> None:
+        """One more, or the end of it."""
+        with self._lock:
+            self._failures = self._failures + 1 if failed else 0
+            self.is_long |= self._failures >= MOST_FUTILE
+
+
 class Crew:
     """Use it in ``with``: threads and connections end with it.
 
@@ -76,6 +94,8 @@ class Crew:
 
     def __init__(self, means: Means) -> None:
         self.lost: DoorError | None = None
+        # A look that succeeds says nothing of deletions, nor the other way round.
+        self._looks, self._deletions, self._resolved = Streak(), Streak(), Streak()
         self._means = means
         self._owns: list[_Own] = []
         self._local = threading.local()
@@ -93,6 +113,11 @@ class Crew:
     def requests(self) -> int:
         """How many were sent to the door."""
         return sum(own.client.requests for own in self._owns)
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether the door answers for no source any more, or deletes none."""
+        return self._looks.is_long or self._deletions.is_long
 
     @property
     def client(self) -> DoorClient:
@@ -128,17 +153,27 @@ class Crew:
         try:
             entry = means.patience.call(own.client.look, copy.path)
         except DoorError as error:
-            return self._kept_by(error)
+            keep = self._kept_by(error)
+            self._looks.note(keep.why in _FUTILE)
+            return keep
+        self._looks.note(False)
         if entry is None:
             return None
         return source_differs(copy, entry) or Checked(copy, proof)
 
     def delete(self, checked: Checked, intent: Intent) -> Outcome:
         """Delete a source that was checked a moment ago; its intent is durable."""
-        means, own, copy = self._means, self._own(), checked.copy
         if self._is_over():
             keep = Keep(Kept.STOPPED, "stopped before it was deleted")
             return Outcome(Result.NOT_DELETED, keep)
+        outcome = self._delete(checked, intent)
+        is_futile = outcome.keep is not None and outcome.keep.why in _FUTILE
+        if is_futile or outcome.result is Result.DELETED:
+            self._deletions.note(is_futile)
+        return outcome
+
+    def _delete(self, checked: Checked, intent: Intent) -> Outcome:
+        means, own, copy = self._means, self._own(), checked.copy
         deletion = Deletion(
             own.client,
             means.patience,
@@ -158,11 +193,18 @@ class Crew:
         return outcome
 
     def resolve(
-        self, intent: Intent, row: CopyRecord | None, *, is_damaged: bool
+        self, begun: Begun, intent: Intent, row: CopyRecord | None, *, is_damaged: bool
     ) -> Outcome | None:
-        """What became of an earlier deletion; ``row`` is the copy's as it is now."""
-        means, own, source = self._means, self._own(), as_copied(intent)
-        begun = Begun(source, intent.isolated, intent.ended_at is not None)
+        """What became of an earlier deletion; ``row`` is the copy's as it is now.
+
+        Many without an answer keep the rest for another run, and end nothing else:
+        they may be of one directory, and would end every run.
+        """
+        means, own = self._means, self._own()
+        if self._resolved.is_long:
+            return Outcome(
+                None, Keep(Kept.STOPPED, "not looked at; others had trouble")
+            )
 
         def prove_copy() -> Keep | None:
             if row is None or not is_of(row, intent):
@@ -175,9 +217,12 @@ class Crew:
             return proof if isinstance(proof, Keep) else None
 
         try:
-            return resolve(own.client, means.patience, begun, prove_copy)
+            outcome = resolve(own.client, means.patience, begun, prove_copy)
         except DoorError as error:
-            return Outcome(None, self._kept_by(error))
+            outcome = Outcome(None, self._kept_by(error))
+        keep = None if outcome is None else outcome.keep
+        self._resolved.note(keep is not None and keep.why in _FUTILE)
+        return outcome
 
     def _kept_by(self, error: DoorError) -> Keep:
         """Why one source stays; where the door is lost, all others do too."""
@@ -190,7 +235,7 @@ class Crew:
         return Keep(Kept.FORBIDDEN if is_refusal else Kept.DOOR, str(error))
 
     def _is_over(self) -> bool:
-        return self.lost is not None or self._means.stop.soon.is_set()
+        return self.lost is not None or self.is_futile or self._means.stop.soon.is_set()
 
     def _own(self) -> _Own:
         own: _Own | None = getattr(self._local, "own", None)

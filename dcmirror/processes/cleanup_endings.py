@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dcmirror.adapters.catalogue_deletions import Ending, Intent
-from dcmirror.core.deletion import Keep, Kept, Result
+from dcmirror.core.deletion import ENDS, Keep, Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.tasks.delete_words import Outcome
 
@@ -58,7 +58,12 @@ def ending_of(intent: Intent, outcome: Outcome, now: float) -> Ending | None:
     """The result to write; None: it stays open, or what it has stays true."""
     if outcome.result is None:
         return None
-    if intent.ended_at is not None and outcome.result is not Result.DELETED:
+    is_back = intent.result in ENDS and outcome.result not in ENDS
+    if (
+        intent.ended_at is not None
+        and outcome.result is not Result.DELETED
+        and not is_back
+    ):
         return None
     error = None if outcome.keep is None else f"{outcome.keep.why}: {outcome.keep.text}"
     until = max(now, intent.intended_at) + LATE_SECONDS if outcome.is_late else None

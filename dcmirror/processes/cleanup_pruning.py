@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from dcmirror.adapters.catalogue_pruned import PrunedBook
 from dcmirror.adapters.door_client import DoorClient
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.escapes import shown
 from dcmirror.core.paths import isolated_name
+from dcmirror.processes.cleanup_crew import MOST_FUTILE
 from dcmirror.processes.patience import Patience
 from dcmirror.tasks.prune import Pruned, Pruning, Verdict
 
@@ -20,6 +23,7 @@ class DirectoryPruner:
 
     Args:
         root: the folder; only what is below it may go.
+        believes_gone: a directory that is away with the one above it is gone.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class DirectoryPruner:
         patience: Patience,
         root: str,
         stop: threading.Event,
+        *,
+        believes_gone: bool = False,
     ) -> None:
         self.removed = 0
         self.troubles: list[str] = []
@@ -37,9 +43,12 @@ class DirectoryPruner:
         self._patience = patience
         self._root = root.rstrip("/")
         self._stop = stop
+        self._believes_gone = believes_gone
+        self._in_vain = 0
 
     def resolve(self) -> None:
         """See to what a killed run left behind."""
+        removed = self._book.removed()
         for intent in self._book.unfinished():
             if not self._is_ours(intent.path):
                 self.troubles.append(
@@ -48,8 +57,13 @@ class DirectoryPruner:
                     "([dcache] folder)"
                 )
                 continue
-            pruning = self._pruning(intent.path, intent.isolated)
-            verdict = self._told(intent.path, pruning.resolve)
+            above = intent.path.rpartition("/")[0]
+            work = partial(
+                self._pruning(intent.path, intent.isolated).resolve,
+                is_removed=removed.get(above, -math.inf) >= intent.intended_at,
+                is_gone=self._believes_gone,
+            )
+            verdict = self._told(intent.path, work)
             if verdict.result is not None:
                 self._book.conclude(intent, verdict.result, verdict.text, time.time())
 
@@ -64,12 +78,15 @@ class DirectoryPruner:
             path: first for path, first in emptied.items() if self._is_ours(path)
         }
         left, scope = [], under or f"{self._root}/"
-        while waiting and not self._stop.is_set():
+        while waiting and not self._stop.is_set() and self._in_vain < MOST_FUTILE:
             path = max(waiting, key=lambda each: (each.count("/"), each))
             first = waiting.pop(path)
-            is_gone = self._remove(path) if path.startswith(scope) else None
+            is_in_scope = path.startswith(scope)
+            is_gone = self._remove(path) if is_in_scope else None
             if is_gone is None:
                 left.append(first)
+            if is_in_scope:
+                self._in_vain = self._in_vain + 1 if is_gone is None else 0
             above = path.rpartition("/")[0]
             if is_gone and self._is_ours(above):
                 waiting[above] = min(first, waiting.get(above, first))

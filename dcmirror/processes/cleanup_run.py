@@ -7,6 +7,7 @@ So a kill leaves at most a batch of intents without results; the next run resolv
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -17,7 +18,13 @@ from dcmirror.core.deletion import DAMAGED, HARMLESS, Keep, Kept, Result
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.journal_cleanup import CleanupTally
 from dcmirror.core.paths import PathMap, isolated_name
-from dcmirror.processes.cleanup_crew import Checked, Crew, StopSwitch, as_copied
+from dcmirror.processes.cleanup_crew import (
+    MOST_FUTILE,
+    Checked,
+    Crew,
+    StopSwitch,
+    as_copied,
+)
 from dcmirror.processes.cleanup_endings import (
     VANISHED,
     Rest,
@@ -27,11 +34,9 @@ from dcmirror.processes.cleanup_endings import (
 )
 from dcmirror.processes.cleanup_story import CleanupStory
 from dcmirror.tasks.delete_words import Outcome
+from dcmirror.tasks.resolve import Begun
 
 BATCH = 64
-# So many in a row that the door renames or deletes not at all: it is not the files.
-_MOST_FUTILE = 20
-_FUTILE = frozenset({Kept.BY_DOOR, Kept.NO_RENAME})
 _EXAMPLES = 10
 #: More sources than these that are gone, in one run: perhaps it is not the files.
 _MOST_GONE = 10
@@ -79,7 +84,6 @@ class CleanupRun:
         self._isolates = isolates
         self._believes_gone = believes_gone
         self._on_batch = on_batch
-        self._futile = 0
         self._gone: list[CopyRecord] = []
 
     # -- what earlier runs left ---------------------------------------------------
@@ -95,12 +99,19 @@ class CleanupRun:
             return
         self.require_folder()
         rows = self._book.lookup({intent.relative for intent in unfinished})
-        damaged = self._book.damaged()
+        damaged, pruned = self._book.damaged(), self._book.removed_directories()
 
         def find_out(intent: Intent) -> Outcome | None:
-            name = intent.relative
+            name, directory = intent.relative, intent.path.rpartition("/")[0]
+            begun = Begun(
+                as_copied(intent),
+                intent.isolated,
+                is_ended=intent.ended_at is not None,
+                is_pruned=pruned.get(directory, -math.inf) >= intent.intended_at,
+                is_gone=self._believes_gone,
+            )
             return self._crew.resolve(
-                intent, rows.get(name), is_damaged=name in damaged
+                begun, intent, rows.get(name), is_damaged=name in damaged
             )
 
         found = list(self._crew.each(find_out, unfinished))
@@ -151,8 +162,11 @@ class CleanupRun:
                 elif copy.relative not in deleted:
                     chooser.budget.spend(copy.size, -1)
             self._raise_if_lost()
-            if self._futile >= _MOST_FUTILE:
-                return "the door renames or deletes nothing; the rest is left"
+            if self._crew.is_futile:
+                return (
+                    f"the door answered for none of {MOST_FUTILE} sources in a row, or "
+                    "renamed or deleted none; the rest is left to another run"
+                )
         return "stopped"
 
     def require_folder(self) -> None:
@@ -220,7 +234,8 @@ class CleanupRun:
         )
 
     def _delete(self, checked: list[Checked]) -> set[str]:
-        if not checked or self._stop.soon.is_set() or self._crew.lost:
+        crew = self._crew
+        if not checked or self._stop.soon.is_set() or crew.lost or crew.is_futile:
             return set()
         wishes = [Wish(item.copy, self._isolated(item.copy)) for item in checked]
         made = self._book.intend(wishes, time.time(), self._mirror)
@@ -265,7 +280,6 @@ class CleanupRun:
             self._kept(copy, outcome.keep)
             return
         tally = self.tally
-        self._futile = 0
         if outcome.result is not Result.DELETED:
             tally.already_gone += 1
         else:
@@ -278,7 +292,6 @@ class CleanupRun:
         )
 
     def _kept(self, copy: CopyRecord, keep: Keep) -> None:
-        self._futile += keep.why in _FUTILE
         if keep.why not in HARMLESS:
             self.tally.kept[keep.why] += 1
             if len(self.examples) < _EXAMPLES:

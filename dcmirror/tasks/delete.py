@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from dcmirror.core.deletion import Keep, Kept, Result, source_differs
-from dcmirror.core.door_errors import DoorError
+from dcmirror.core.door_errors import DoorError, DoorStopped
 from dcmirror.core.failures import FailureClass
 from dcmirror.core.http_values import GONE
 from dcmirror.core.jobs import CopyRecord
@@ -33,6 +33,7 @@ from dcmirror.tasks.delete_words import (
     Door,
     Outcome,
     Patient,
+    away,
     is_plain,
     kept_by,
     left_apart,
@@ -95,7 +96,8 @@ class Deletion:
         self._clock = clock
         self.trouble: DoorError | None = None
         self._moves = self._deletes = 0
-        self._late_move = self._late_delete = False
+        self._late_move = self._late_delete = self._is_unsure = False
+        self._backs = 0
         self._window: float | None = None
 
     def run(self) -> Outcome:
@@ -129,6 +131,7 @@ class Deletion:
         return replace(
             outcome,
             is_late=self._late_move
+            or self._is_unsure
             or (self._late_delete and outcome.result is not Result.DELETED),
             window=self._window,
             apart=self._isolated is not None,
@@ -142,9 +145,9 @@ class Deletion:
     def _in_place(self) -> Outcome:
         """A look, and at once the DELETE."""
         entry = self._door.look(self._copy.path)
-        if entry is None:
-            return Outcome(Result.DELETED if self._deletes else Result.GONE)
-        return self._delete_if_same(self._copy.path, entry)
+        if entry is not None:
+            return self._delete_if_same(self._copy.path, entry)
+        return self._vanished() if self._deletes else Outcome(Result.GONE)
 
     # -- apart --------------------------------------------------------------------
 
@@ -158,10 +161,26 @@ class Deletion:
         return ended
 
     def _ask_finish(self, isolated: str) -> Outcome:
-        ended = self._patient.call(self._finish, isolated)
+        try:
+            ended = self._patient.call(self._finish, isolated)
+        except DoorStopped:
+            raise
+        except DoorError as error:
+            if error.kind is not FailureClass.TRANSIENT:
+                raise
+            return self._give_up(isolated, error)
         if ended.keep is None or ended.result is None:
             return ended
         return self._patient.call(self._put_back, isolated, ended)
+
+    def _give_up(self, isolated: str, error: DoorError) -> Outcome:
+        """The door answers like that for good: what is still apart is not left so.
+
+        Once, since patience has ended.  A DELETE that is late meets no such name then.
+        """
+        if self._door.look(isolated) is None:
+            raise error
+        return self._put_back(isolated, kept_by(Keep(Kept.DOOR, str(error))))
 
     def _set_apart(self, isolated: str) -> Outcome | None:
         """Rename it, if it is the file that was copied; None: that is done."""
@@ -203,7 +222,7 @@ class Deletion:
         if entry is not None:
             return self._delete_if_same(isolated, entry)
         if self._deletes:
-            return Outcome(Result.DELETED)  # by a DELETE whose answer was lost
+            return self._vanished()
         text = f"renamed to {isolated}, and not found there"
         return Outcome(None, Keep(Kept.LEFT_APART, text))
 
@@ -211,10 +230,12 @@ class Deletion:
         """Whatever it is, it gets its name back, unless that is taken."""
         path = self._copy.path
         if self._door.look(path) is not None:
-            if self._door.look(isolated) is None:
+            if self._backs and self._door.look(isolated) is None:
+                self._is_unsure = True
                 return kept  # by an earlier try, whose answer was lost
             return left_apart(isolated, kept, "its name is taken again")
         self._moves += 1
+        self._backs += 1
         answer = self._send(self._door.move, isolated, path)
         if answer.status in _DONE and self._door.look(isolated) is None:
             return kept
@@ -240,7 +261,8 @@ class Deletion:
         """Whether what the door says is so."""
         entry = self._door.look(path)
         if entry is None:
-            return Outcome(Result.DELETED)
+            is_sure = answer.status in _DONE
+            return Outcome(Result.DELETED) if is_sure else self._vanished()
         differs = source_differs(self._copy, entry)
         is_other = differs is not None and differs.why is Kept.REPLACED
         if is_other and path == self._copy.path:
@@ -248,10 +270,27 @@ class Deletion:
         text = f"the door answered {said(answer)} to DELETE and still shows the file"
         return Outcome(Result.KEPT, Keep(Kept.BY_DOOR, text))
 
+    def _vanished(self) -> Outcome:
+        """It is not there, and no DELETE of ours was answered with a yes."""
+        if self._is_away():
+            return away(self._copy.path, self._isolated)
+        self._is_unsure = True  # it may have been away for a moment
+        return Outcome(Result.DELETED)
+
+    def _is_away(self) -> bool:
+        """Whether its directory is not there: it may be elsewhere, with the file."""
+        return not self._door.has_directory(self._copy.path.rpartition("/")[0])
+
     def _gone(self, isolated: str) -> Outcome | None:
-        """It is not there, unless a late MOVE was faster than our look."""
+        """It is not there, unless a MOVE has reached it whose answer was lost."""
         if self._moves and self._door.look(isolated) is not None:
             return None
+        return self._absent(isolated, self._moves)
+
+    def _absent(self, isolated: str, moves: int) -> Outcome:
+        """Under neither name, after so many MOVEs that may have reached it."""
+        if moves and self._is_away():
+            return away(self._copy.path, isolated)
         return Outcome(Result.GONE)
 
     def _not_found(self, isolated: str, answer: Answer) -> Outcome | None:
@@ -259,7 +298,7 @@ class Deletion:
         if self._door.look(isolated) is not None:
             return None  # an earlier try's MOVE was late
         if self._door.look(self._copy.path) is None:
-            return Outcome(Result.GONE)
+            return self._absent(isolated, self._moves - 1)
         text = f"the door shows it, and answers {said(answer)} to MOVE"
         return kept_by(Keep(Kept.DOOR, text))
 
@@ -278,7 +317,12 @@ class Deletion:
         if status == 401:
             raise DoorError(text, FailureClass.CREDENTIAL, http_status=status)
         if status in (408, 425, 429) or (status >= 500 and status != 501):
-            raise DoorError(text, FailureClass.TRANSIENT, http_status=status)
+            raise DoorError(
+                text,
+                FailureClass.TRANSIENT,
+                http_status=status,
+                retry_after=answer.retry_after,
+            )
         return answer
 
     def _note_late(self, method: Callable[..., Answer]) -> None:

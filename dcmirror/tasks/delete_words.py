@@ -27,6 +27,10 @@ class Answer(Protocol):
     def reason(self) -> str:
         """The words beside it."""
 
+    @property
+    def retry_after(self) -> float | None:
+        """In how many seconds to ask again, where it said so."""
+
 
 class Door(Protocol):
     """What a deletion asks of a door; without an answer each raises DoorError."""
@@ -39,6 +43,9 @@ class Door(Protocol):
 
     def delete(self, path: str) -> Answer:
         """Delete a file."""
+
+    def has_directory(self, path: str) -> bool:
+        """Whether there is a directory of that name now."""
 
 
 class Patient(Protocol):
@@ -88,6 +95,17 @@ def left_apart(isolated: str, kept: Outcome, why: str) -> Outcome:
     before = f"{kept.keep.text}; " if kept.keep else ""
     text = f"{before}it is left as {isolated}: {why}"
     return Outcome(None, Keep(Kept.LEFT_APART, text))
+
+
+def away(path: str, isolated: str | None) -> Outcome:
+    """It is not there, nor is its directory: which may have been renamed, with it."""
+    text = f"its directory {path.rpartition('/')[0]} is not there"
+    why = Kept.GONE
+    if isolated is not None:
+        why = Kept.LEFT_APART
+        text += f", and may have it still, as {isolated.rpartition('/')[2]}"
+    text += "; give the directory its name back, or say --accept-gone if it was removed"
+    return Outcome(None, Keep(why, text))
 
 
 def refusal(method: str, answer: Answer) -> Keep:

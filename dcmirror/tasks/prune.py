@@ -47,6 +47,9 @@ class DirectoryDoor(Protocol):
     def delete_directory(self, path: str) -> Answer:
         """Delete one, with what is in it."""
 
+    def has_directory(self, path: str) -> bool:
+        """Whether there is a directory of that name now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -106,12 +109,19 @@ class Pruning:
         except DoorError as error:
             return Verdict(None, str(error))
 
-    def resolve(self) -> Verdict:
-        """What became of one that an earlier run began with."""
+    def resolve(self, *, is_removed: bool = False, is_gone: bool = False) -> Verdict:
+        """What became of one that an earlier run began with.
+
+        Args:
+            is_removed: since then we have removed the one above it, as an empty one.
+            is_gone: the user says that what is not there is gone.
+        """
         try:
             apart, here = self._names(self._isolated), self._names(self._path)
+            if apart is None and here is None:
+                return self._absent(is_removed=is_removed, is_gone=is_gone)
             if apart is None:
-                return Verdict(Pruned.REMOVED if here is None else Pruned.NOT_EMPTY)
+                return Verdict(Pruned.NOT_EMPTY)
             if here is None:
                 return self._put_back("an earlier run was interrupted")
             self._door.delete_directory(self._witness)
@@ -126,10 +136,25 @@ class Pruning:
         removed = self._door.delete_directory(self._witness).status in _DONE
         return removed and names == [self._witness]
 
+    def _absent(self, *, is_removed: bool, is_gone: bool) -> Verdict:
+        """Removed, or away with the directory above it, and with what is in it."""
+        above, _, name = self._isolated.rpartition("/")
+        if is_removed or self._door.has_directory(above):
+            return Verdict(Pruned.REMOVED)
+        if is_gone:
+            return Verdict(Pruned.GONE)
+        text = (
+            f"its directory {above} is not there, and may have it still, as {name}; "
+            "give the directory its name back, or say --accept-gone if it was removed"
+        )
+        return Verdict(None, text)
+
     def _remove(self) -> Verdict:
         answer = self._door.delete_directory(self._isolated)
         if self._names(self._isolated) is None:
-            return Verdict(Pruned.REMOVED)
+            is_sure = answer.status in _DONE  # else it may be away
+            result = Pruned.REMOVED if is_sure else None
+            return Verdict(result, "" if is_sure else f"DELETE: {said(answer)}")
         return self._put_back(f"DELETE: {said(answer)}")
 
     def _put_back(self, why: str) -> Verdict:

@@ -1,7 +1,7 @@
 """What became of a deletion that an earlier run began: looks, and puts things right.
 
-A kill between an intent and its result leaves a source in one of four states: where it
-was, set apart, gone, or replaced by another one.
+A kill between an intent and its result leaves a source in one of five states: where it
+was, set apart, gone, replaced by another one, or away with its directory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dcmirror.core.deletion import Keep, Kept, Result, source_differs
 from dcmirror.core.jobs import CopyRecord
 from dcmirror.core.listing import Entry
 from dcmirror.tasks.delete import Deletion
-from dcmirror.tasks.delete_words import Door, Outcome, Patient
+from dcmirror.tasks.delete_words import Door, Outcome, Patient, away
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,15 @@ class Begun:
     """A deletion that was begun: of which file, and what it was renamed to, if at all.
 
     ``source`` is what was proved then.  ``is_ended``: it has a result, and is looked at
-    again because an answer never came.
+    again because an answer never came.  ``is_pruned``: since then we have removed its
+    directory, with nothing in it.  ``is_gone``: somebody says so.
     """
 
     source: CopyRecord
     isolated: str | None
     is_ended: bool
+    is_pruned: bool = False
+    is_gone: bool = False
 
 
 def resolve(
@@ -45,8 +48,7 @@ def resolve(
     if apart is not None:
         return _settle_apart(door, patient, begun, apart, here, prove_copy)
     if here is None:
-        is_news = not begun.is_ended or begun.isolated is None
-        return Outcome(Result.DELETED) if is_news else None
+        return _settle_absent(door, patient, begun)
     if begun.is_ended:
         return None
     differs = source_differs(begun.source, here)
@@ -66,6 +68,22 @@ def _look(door: Door, begun: Begun) -> tuple[Entry | None, Entry | None]:
     if apart is not None and here is not None:
         here = door.look(begun.source.path)
     return apart, here
+
+
+def _settle_absent(door: Door, patient: Patient, begun: Begun) -> Outcome | None:
+    """Deleted, or away with its directory: set apart, and perhaps without a copy."""
+    if begun.is_ended and begun.isolated is not None:
+        return None
+    path = begun.source.path
+    directory = path.rpartition("/")[0]
+    if begun.is_pruned or patient.call(door.has_directory, directory):
+        # That directory may be another one, and the file's come back.
+        return replace(Outcome(Result.DELETED), is_late=begun.isolated is not None)
+    if begun.is_ended:
+        return None
+    if begun.is_gone:
+        return _late(Outcome(Result.GONE))
+    return away(path, begun.isolated)
 
 
 def _settle_apart(

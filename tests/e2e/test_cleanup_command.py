@@ -67,6 +67,12 @@ def has_asked_or_ended(source: FakeDCache, running: Running, until: int) -> bool
     return len(source.requests.all()) >= until or running.process.poll() is not None
 
 
+def has_moved_or_ended(source: FakeDCache, running: Running, until: int) -> bool:
+    """Whether so many renames have been asked for in all."""
+    is_over = running.process.poll() is not None
+    return is_over or len(source.requests.of("MOVE")) >= until
+
+
 def has_ended_by_term(running: Running) -> bool:
     """One TERM each time that somebody asks; two at once would be one."""
     if running.process.poll() is None:
@@ -126,6 +132,55 @@ def test_twenty_kills_and_an_adversary_cost_no_file_that_was_not_proved(
     assert {row[0] for row in told} >= {d.pnfsid for d in source.deletions}
     sure = site.query("SELECT pnfsid FROM deletions WHERE result = 'deleted'")
     assert {row[0] for row in sure} <= {d.pnfsid for d in source.deletions}
+
+
+def test_kills_amid_renamed_directories_and_refusals_leave_nothing_apart(
+    site: Deployment, source: FakeDCache
+) -> None:
+    """A directory is renamed while files in it are set apart, and has its name back
+    two runs later; one file in ten is replaced, and the door refuses for a while.
+    """
+    copies(site, source, 300)
+    dice = random.Random(815)
+    olds = {version.pnfsid: path for path, version in source.files.items()}
+    namespace, away = source.site.namespace, list[str]()
+
+    def rename(path: str) -> None:
+        if not away and is_isolated_name(path.rpartition("/")[2]):
+            away.append(path.rpartition("/")[0])
+            source.move(away[0], f"{away[0]}.old")
+
+    for turn in range(12):
+        source.faults.clear()
+        source.faults.add("replace", "*7", methods="MOVE")
+        if turn % 4 == 3:
+            source.faults.add("status", "*", status=503, methods="DELETE")
+        source.site.watchers["DELETE"] = rename
+        running = Running(site, "cleanup", "-q")
+        until = len(source.requests.of("MOVE")) + dice.randrange(1, 40)
+        wait_until(partial(has_moved_or_ended, source, running, until), 30)
+        running.kill()
+        if turn % 2 and away:
+            source.move(f"{away[0]}.old", away[0])
+            away.clear()
+    del source.site.watchers["DELETE"]
+    source.faults.clear()
+    for path in away:
+        source.move(f"{path}.old", path)
+    for _ in range(2):
+        site.run("cleanup", "-q")
+
+    only_what_was_proved_is_gone(site, source)
+    assert isolated(source) == []
+    assert not [d for d in namespace.children(RAW) if d.endswith(".old")]
+    assert site.query("SELECT * FROM deletions WHERE ended_at IS NULL") == []
+    there = {version.pnfsid for version in source.files.values()}
+    gone = {d.pnfsid for d in source.deletions}
+    replaced = {path for pnfsid, path in olds.items() if pnfsid not in there | gone}
+    news = {p for p, version in source.files.items() if version.pnfsid not in olds}
+    assert news == replaced != set()
+    sure = site.query("SELECT pnfsid FROM deletions WHERE result = 'deleted'")
+    assert {row[0] for row in sure} <= gone
 
 
 def test_term_ends_it_after_the_deletions_in_hand(

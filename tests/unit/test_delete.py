@@ -38,6 +38,7 @@ OURS = Entry(PATH, False, 5, 500.0, "0000AA", 7)
 class Answer:
     status: int
     reason: str = ""
+    retry_after: float | None = None
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Door:
     Actions: replace, remove: somebody else does that to the source first.  lost: done,
     and no answer.  unsent: not done, and no answer.  late-N: no answer, and done N
     requests later.  A number: the answer, and nothing is done.  lie: 204, not done.
+    away, back: somebody renames the directory, and back.
     """
 
     script: list[str] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Door:
     sent: list[str] = field(default_factory=list)
     late: list[tuple[int, Callable[[], Any]]] = field(default_factory=list)
     uploads: int = 0
+    hidden: dict[str, Entry] | None = None
 
     def look(self, path: str) -> Entry | None:
         self.sent.append(f"look {path}")
@@ -65,6 +68,15 @@ class Door:
             raise DoorError(action, FailureClass.TRANSIENT, http_status=int(action))
         found = self.files.get(path)
         return None if found is None else replace(found, path=path)
+
+    def has_directory(self, path: str) -> bool:
+        self.sent.append(f"directory {path}")
+        action = self.begin()
+        if action in ("lost", "unsent") or action.startswith("late"):
+            raise DoorError("no answer", FailureClass.TRANSIENT)
+        if action.isdigit():
+            raise DoorError(action, FailureClass.TRANSIENT, http_status=int(action))
+        return self.hidden is None
 
     def move(self, source: str, target: str) -> Answer:
         self.sent.append(f"move {source} {target}")
@@ -84,7 +96,7 @@ class Door:
             raise DoorError("no answer", FailureClass.TRANSIENT)
         if action == "lie":
             return Answer(204)
-        return Answer(int(action)) if action.isdigit() else do()
+        return Answer(int(action), "", 7.0) if action.isdigit() else do()
 
     def begin(self) -> str:
         due = [do for left, do in self.late if left <= 0]
@@ -96,10 +108,20 @@ class Door:
             self.upload()
         if action == "remove":
             self.files.pop(PATH, None)
+        if action == "away" and self.hidden is None:
+            self.hidden, self.files = self.files, {}
+        if action == "back":
+            self.bring_back()
         return action
+
+    def bring_back(self) -> None:
+        if self.hidden is not None:
+            self.files, self.hidden = self.hidden, None
 
     def upload(self) -> None:
         """Somebody writes another file of the same size; overwrites are allowed."""
+        if self.hidden is not None:  # no directory to write to
+            return
         self.uploads += 1
         self.files[PATH] = Entry(PATH, False, 5, 2e9, f"0000B{self.uploads}", 7)
 
@@ -127,6 +149,9 @@ class Door:
 class Patient:
     """Calls three times."""
 
+    def __init__(self) -> None:
+        self.waits: list[float | None] = []
+
     def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         for _ in range(2):
             try:
@@ -134,16 +159,22 @@ class Patient:
             except DoorError as error:
                 if error.kind is not FailureClass.TRANSIENT:
                     raise
+                self.waits.append(error.retry_after)
         return function(*args, **kwargs)
 
 
-def deletion(door: Door, isolated: str | None = APART, **over: Any) -> Deletion:
+def deletion(
+    door: Door,
+    isolated: str | None = APART,
+    patient: Patient | None = None,
+    **over: Any,
+) -> Deletion:
     ticks: Iterator[int] = iter(range(10**6))
     given: dict[str, Any] = {
         "copy_differs": lambda: None,
         "clock": lambda: float(next(ticks)),
     }
-    return Deletion(door, Patient(), COPY, isolated, **given | over)
+    return Deletion(door, patient or Patient(), COPY, isolated, **given | over)
 
 
 def test_the_source_is_deleted_under_a_name_that_nobody_else_uses() -> None:
@@ -263,6 +294,66 @@ def test_a_lost_answer_to_delete_is_cleared_up_by_a_look(script: list[str]) -> N
     assert door.files == {}
 
 
+def test_what_cannot_be_deleted_for_long_gets_its_name_back() -> None:
+    """A DELETE that is late meets no such name."""
+    door = Door(["", "", *["", "503"] * 2, "", "late-9"])
+    outcome = deletion(door).run()
+    assert (outcome.result, outcome.is_late) == (Result.NOT_DELETED, False)
+    assert outcome.keep is not None
+    assert outcome.keep.why is Kept.DOOR
+
+    door.settle()
+    assert door.files == {PATH: OURS}
+
+
+def test_what_a_failed_delete_has_deleted_after_all_is_not_put_back() -> None:
+    door = Door(["", "", *["", "503"] * 2, "", "lost"])
+    outcome = deletion(door).run()
+
+    assert outcome.result is None
+    assert [line for line in door.sent if line.startswith("move")] == [
+        f"move {PATH} {APART}"
+    ]
+
+
+@pytest.mark.parametrize("script", [["", "503"], ["", "", "", "429"]])
+def test_a_door_says_when_to_ask_again(script: list[str]) -> None:
+    patient = Patient()
+    outcome = deletion(Door(script), patient=patient).run()
+
+    assert outcome.result is Result.DELETED
+    assert patient.waits == [7.0]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ["", "", "away"],  # MOVE, then the look
+        ["", "", "", "away"],  # renamed as the DELETE arrives
+        ["", "", "", "503", "away"],
+        ["", "lost", "away"],
+        ["", "", "", "lost", "away"],
+    ],
+)
+def test_what_goes_away_with_its_directory_stays_open(script: list[str]) -> None:
+    """Whatever was asked last; the last script alone has deleted it."""
+    door = Door(script)
+    outcome = deletion(door).run()
+    assert outcome.result is None
+    assert outcome.keep is not None
+    assert outcome.keep.why is Kept.LEFT_APART
+
+    begun = Begun(COPY, APART, is_ended=False)
+    again = resolve(door, Patient(), begun, lambda: None)
+    assert again is not None
+    assert again.result is None
+    door.bring_back()
+    last = resolve(door, Patient(), begun, lambda: None)
+    assert last is not None
+    assert (last.result is Result.DELETED) == bool(door.destroyed)
+    assert door.files == ({} if door.destroyed else {PATH: OURS})
+
+
 def test_a_move_without_an_answer_is_never_sent_again() -> None:
     """Else a late one could bring another file under a name that is being deleted."""
     door = Door(["", "late-30"])
@@ -332,11 +423,19 @@ ACTIONS = st.sampled_from(
 )
 
 
+#: A door that lies while a directory is away can be believed in nothing.
+AWAY_ACTIONS = ACTIONS.filter(lambda action: action != "lie") | st.sampled_from(
+    ["away", "away", "back", "503", "503"]
+)
+
+
 def resolved(door: Door, outcome: Outcome, script: list[str]) -> Outcome:
     """What the next runs make of it; the last ones meet no more trouble."""
-    for script_now in (script, [], []):
+    for script_now in (script, [], [], []):
         if outcome.result is not None and not outcome.is_late:
             break
+        if not script_now:
+            door.bring_back()
         door.script = list(script_now)
         begun = Begun(COPY, APART, outcome.result is not None)
         with contextlib.suppress(DoorError):
@@ -386,6 +485,40 @@ def test_a_kill_at_any_request_leaves_nothing_unknown(
         return
     assert (outcome.result is Result.DELETED) == bool(door.destroyed)
     assert bool(left) != bool(door.destroyed)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.integers(0, 12),
+    st.lists(AWAY_ACTIONS, max_size=12),
+    st.lists(AWAY_ACTIONS, max_size=8),
+)
+def test_nothing_stays_apart_whose_directory_was_away(
+    requests: int, first: list[str], second: list[str]
+) -> None:
+    """Killed or not, once it is back: unless it is told, what was not deleted is there
+    under its name.
+    """
+    door = Dying(requests, list(first))
+    try:
+        outcome = deletion(door).run()
+    except Killed:
+        outcome = Outcome(None)
+    except DoorError:
+        outcome = Outcome(Result.NOT_DELETED)
+    door.left = 10**6
+    outcome = resolved(door, outcome, second)
+    door.bring_back()
+    left = {path: entry.pnfsid for path, entry in door.files.items()}
+
+    assert [e.pnfsid for e in door.destroyed] in ([], ["0000AA"])
+    assert APART not in left or outcome.result is None
+    if "remove" in first + second:
+        return
+    if door.uploads:
+        assert f"0000B{door.uploads}" in left.values()
+    else:
+        assert bool(left) != bool(door.destroyed)
 
 
 class Killed(Exception):

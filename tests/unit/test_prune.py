@@ -15,6 +15,7 @@ from dcmirror.core.failures import FailureClass
 from dcmirror.core.listing import Entry
 from dcmirror.tasks.prune import Pruned, Pruning, Verdict
 
+ABOVE = "/data/raw"
 PATH, APART = "/data/raw/sub", "/data/raw/.dcmirror-0123456789abcdef.isolated"
 
 
@@ -22,6 +23,7 @@ PATH, APART = "/data/raw/sub", "/data/raw/.dcmirror-0123456789abcdef.isolated"
 class Answer:
     status: int
     reason: str = ""
+    retry_after: float | None = None
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Door:
 
     write: somebody uploads a file into the directory first.  lost: done, and no
     answer.  unsent: not done, and no answer.  empty: a listing shows nothing.
-    A number: the answer, and nothing is done.
+    A number: the answer, and nothing is done.  away: somebody renames the one above it.
     """
 
     script: list[str] = field(default_factory=list)
@@ -38,16 +40,25 @@ class Door:
     files: set[str] = field(default_factory=set)
     written: int = 0
     destroyed: list[str] = field(default_factory=list)
+    hidden: tuple[set[str], set[str]] | None = None
 
     def begin(self) -> str:
         action = self.script.pop(0) if self.script else ""
-        if action == "write":
+        if action == "away" and self.hidden is None:
+            self.hidden = self.directories, self.files
+            self.directories, self.files = set(), set()
+        if action == "write" and self.hidden is None:
             self.written += 1
             self.directories.add(PATH)
             self.files.add(f"{PATH}/file{self.written}")
         if action == "unsent":
             raise DoorError("no answer", FailureClass.TRANSIENT)
         return action
+
+    def bring_back(self) -> None:
+        """The one above has its name again."""
+        if self.hidden is not None:
+            (self.directories, self.files), self.hidden = self.hidden, None
 
     def list(self, directory: str) -> Iterator[Entry]:
         action = self.begin()
@@ -58,6 +69,12 @@ class Door:
         for path in sorted(self.files | self.directories):
             if path.rpartition("/")[0] == directory and action != "empty":
                 yield Entry(path, path in self.directories, None, None, None, None)
+
+    def has_directory(self, path: str) -> bool:
+        if self.begin() in ("lost", "500"):
+            raise DoorError("no answer", FailureClass.TRANSIENT)
+        assert path == ABOVE
+        return self.hidden is None
 
     def make_directory(self, path: str) -> Answer:
         return self.change("make", path)
@@ -144,12 +161,33 @@ def test_a_listing_that_is_wrongly_empty_removes_nothing(number: int) -> None:
     assert door.directories == {PATH}
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_one_that_is_away_with_the_one_above_stays_open(is_removed: bool) -> None:
+    door = Door(["away"], directories={APART}, files={f"{APART}/file"})
+    verdict = pruning(door).resolve(is_removed=is_removed)
+    assert verdict.result is (Pruned.REMOVED if is_removed else None)
+    assert pruning(door).resolve(is_gone=True).result is Pruned.GONE
+
+    door.bring_back()
+    assert pruning(door).resolve().result is Pruned.NOT_EMPTY
+    assert door.files == {f"{PATH}/file"}
+
+
+def test_one_whose_removal_is_refused_and_that_goes_away_stays_open() -> None:
+    door = Door([*[""] * 5, "403", "away"])
+    assert pruning(door).run().result is None
+
+    door.bring_back()
+    assert pruning(door).resolve().result is Pruned.NOT_EMPTY
+    assert door.directories == {PATH}
+
+
 ACTIONS = st.sampled_from(
-    ["", "", "", "write", "lost", "unsent", "empty", "500", "403"]
+    ["", "", "", "write", "lost", "unsent", "empty", "500", "403", "away"]
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(ACTIONS, max_size=9), st.lists(ACTIONS, max_size=9), st.booleans())
 def test_whatever_happens_no_file_goes_with_its_directory(
     first: list[str], second: list[str], has_file: bool
@@ -158,8 +196,11 @@ def test_whatever_happens_no_file_goes_with_its_directory(
     verdict = pruning(door).run()
     for script in (list(second), []):
         if verdict.result is None:
+            if not script:
+                door.bring_back()
             door.script = script
             verdict = pruning(door).resolve()
+    door.bring_back()
 
     assert door.destroyed == []
     assert len(door.files) == door.written + has_file

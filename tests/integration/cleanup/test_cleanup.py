@@ -26,9 +26,11 @@ from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.report import Form, ReportOptions, report
 from dcmirror.core.door_errors import DoorError
 from dcmirror.core.journal_values import Value
-from dcmirror.core.paths import is_isolated_name
+from dcmirror.core.paths import is_isolated_name, isolated_name
 from dcmirror.errors import ConfigError
 from one_sink import save_checkpoint
+
+OPEN = "SELECT * FROM deletions WHERE ended_at IS NULL"
 
 
 def everything_is_accounted_for(site: Site, *, gone: set[str]) -> None:
@@ -319,6 +321,69 @@ def test_a_door_that_renames_nothing_is_left_alone_soon(site: Site) -> None:
     assert site.run() == 21
     assert len(site.left()) == 150
     assert len(site.source.requests.of("MOVE")) < 100
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("method", ["PROPFIND", "MOVE", "DELETE"])
+def test_a_door_that_fails_for_good_is_left_alone_soon(
+    site: Site, method: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the middle of a batch; and nothing is left set apart."""
+    names = {f"f{number}" for number in range(100)}
+    site.set(parallel=4)
+    site.copies(*names)
+    site.source.faults.add(
+        "status", f"{RAW}/*", status=status, methods=method, retry_after="0"
+    )
+
+    assert site.run(verbosity=-1) == 21
+    assert "20 sources in a row" in capsys.readouterr().err
+    assert len(site.source.requests.of(method)) <= 5 * (20 + 4) + 24
+    assert site.left() == names
+    assert method == "MOVE" or site.query(OPEN) == []
+    site.source.faults.clear()
+    assert site.run() == 0
+    everything_is_accounted_for(site, gone=names)
+
+
+def test_a_few_that_fail_for_good_end_nothing(site: Site) -> None:
+    bad = {f"f{number}" for number in range(15)}
+    site.copies(*bad, age=30 * DAY)
+    site.copies(*(f"g{number}" for number in range(15)))
+    site.source.faults.add("status", f"{RAW}/f*", status=500, methods="PROPFIND")
+
+    assert site.run() == 21
+    assert site.left() == bad
+
+
+def test_intents_that_nobody_can_look_at_end_no_run(site: Site) -> None:
+    """They are of one directory that the door cannot show; they would end every run."""
+    names = [f"bad/{number}" for number in range(60)]
+    site.copies(*names, "good")
+    for name in names:
+        site.intend(name, f"{RAW}/{isolated_name(name)}")
+    site.source.faults.add("status", f"{RAW}/bad/*", status=500, methods="PROPFIND")
+
+    assert site.run() == 21
+    assert site.left() == set(names)
+    assert len(site.source.requests.of("PROPFIND")) < 5 * 40
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_a_delete_that_fails_for_good_gives_the_name_back_or_is_told(
+    site: Site, is_back: bool
+) -> None:
+    site.copies("a")
+    site.source.faults.add("status", f"{RAW}/*", status=503, methods="DELETE")
+    if not is_back:
+        site.source.faults.add("status", "*.isolated", status=503, methods="MOVE")
+
+    assert site.run() == 21
+    assert (site.left() == {"a"}) is is_back
+    assert (site.query(OPEN) == []) is is_back
+    site.source.faults.clear()
+    assert site.run() == 0
+    everything_is_accounted_for(site, gone={"a"})
 
 
 def test_what_somebody_else_removed_is_noted(site: Site) -> None:
