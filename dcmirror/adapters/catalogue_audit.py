@@ -139,6 +139,15 @@ class AuditReader(CatalogueReader):
         )
         return bool(found and found[0][0])
 
+    def was_being_deleted(self, relative: str, since: float) -> bool:
+        """Whether a deletion has ended since then, whatever came of it."""
+        found = self._rows(
+            "SELECT EXISTS(SELECT 1 FROM deletions WHERE relative = ? "
+            "AND ended_at >= ?)",
+            (relative, since),
+        )
+        return bool(found and found[0][0])
+
     def outbox(self) -> list[tuple[str, str]]:
         """Outcome lines that no later transaction has dropped: event.id and line."""
         return self._rows("SELECT event_id, line FROM outbox ORDER BY rowid", ())

@@ -97,6 +97,7 @@ class SourceAudit:
         self._report = report
         self._looks = looks
         self._fresh_seconds = fresh_seconds
+        self._began = time.time()
 
     def ask(
         self,
@@ -136,12 +137,16 @@ class SourceAudit:
                 judged[Answer.DELETED.value] += 1
                 return
             now = self._catalogue.rows_of([row.relative]).get(row.relative, row)
-            if now != row:  # it was copied, or deleted, while we asked
+            # It was copied, or deleted, or set apart and put back, while we asked.
+            if now != row or self._was_in_hand(row):
                 found = self._compare(now, self._again(now, answer))
         if isinstance(found, Finding):
             self._report.take(found)
         elif found is not Answer.SAME:
             judged[found.value] += 1
+
+    def _was_in_hand(self, row: AuditRow) -> bool:
+        return self._catalogue.was_being_deleted(row.relative, self._began)
 
     def _again(self, row: AuditRow, before: Entry | None) -> Entry | None:
         answer = self._looks.look(row.path)

@@ -13,7 +13,7 @@ import pytest
 
 from cleanup_site import Site
 from copies import RAW
-from dcmirror.adapters.catalogue_deletions import Wish
+from dcmirror.adapters.catalogue_deletions import Ending, Wish
 from dcmirror.commands import audit_report
 from dcmirror.commands.cleanup_plan import Scope
 from dcmirror.commands.reconcile import ReconcileOptions, reconcile
@@ -21,6 +21,7 @@ from dcmirror.commands.report import Form
 from dcmirror.core.cleanup_plan import Budget
 from dcmirror.core.deletion import Result
 from dcmirror.core.differences import DifferenceKind
+from dcmirror.core.paths import isolated_name
 
 
 def listed(site: Site) -> None:
@@ -180,6 +181,29 @@ def test_a_copy_whose_source_was_gone_already_is_not_called_lost(
         "gone": "missing",
         "ours": "lost-copy",
     }
+
+
+def test_what_is_put_back_while_an_audit_looks_is_not_gone(site: Site) -> None:
+    """Its deletion has ended by then, and left the copy's row as it was."""
+    site.copies("a")
+    apart = isolated_name("a")
+    looks: list[str] = []
+
+    def look(path: str) -> None:
+        looks.append(path)
+        if len(looks) == 1:
+            site.intend("a", f"{RAW}/{apart}")
+            site.source.move(f"{RAW}/a", f"{RAW}/{apart}")
+            book = site.book()
+            (intent,) = book.unfinished(time.time())
+            book.conclude([Ending(intent.number, Result.NOT_DELETED)], time.time())
+            book.close()
+        else:
+            site.source.move(f"{RAW}/{apart}", f"{RAW}/a")
+
+    with site.source.before("PROPFIND", look):
+        assert site.audit(source=True) == 0
+    assert len(looks) == 2
 
 
 def test_the_undo_list_counts_only_what_we_deleted(
