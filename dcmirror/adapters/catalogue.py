@@ -243,6 +243,18 @@ class Catalogue:
                 before,
             )
 
+    def left_apart(self, paths: Iterable[str], since: float) -> dict[str, str | None]:
+        """Isolated names that no run of cleanup sees to: what each was, None: unknown.
+
+        Args:
+            since: what cleanup saw to later may have been listed before.
+        """
+        found: dict[str, str | None] = {}
+        with self._reading() as database:
+            for chunk in _chunks(paths, _NAMES_PER_QUERY):
+                found |= catalogue_sources.left_apart(database, chunk, since)
+        return found
+
     def gone(self, copies: Iterable[tuple[str, float]], at: float) -> None:
         """Neither side has these any more: paths, and when they were copied.
 

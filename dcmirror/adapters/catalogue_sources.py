@@ -41,3 +41,28 @@ def bring_back(
         f"WHERE relative = ? AND copied_at = ? AND {_CONCLUDED} < ?",
         ((name, copied_at, before) for name, copied_at in copies),
     )
+
+
+def left_apart(
+    database: sqlite3.Connection, paths: Sequence[str], since: float
+) -> dict[str, str | None]:
+    """Isolated names that cleanup sees to no more: what each was, None: unknown."""
+    left = dict[str, str | None].fromkeys(paths)
+    names = {path.rpartition("/")[2]: path for path in paths}
+    marks = ",".join("?" * len(names))
+    length = max(map(len, names), default=0)  # all are of one length
+    # Nearly always they are open, of a cleanup that runs now; else all is read.
+    for condition in ("ended_at IS NULL", "ended_at IS NOT NULL"):
+        for table in ("deletions", "pruned") if left else ():
+            rows = database.execute(
+                f"SELECT path, isolated, ended_at FROM {table} "
+                f"WHERE {condition} AND substr(isolated, -{length}) IN ({marks})",
+                tuple(names),
+            )
+            for was, isolated, ended_at in rows:
+                path = names[isolated.rpartition("/")[2]]
+                if path != isolated or (ended_at is not None and ended_at < since):
+                    left[path] = was
+                else:
+                    left.pop(path, None)
+    return left

@@ -172,6 +172,16 @@ class FindingStore(FindingsFile):
             counts = self._counts_of(place)
             self.end(place, {**counts, "equal": counts.get("equal", 0) + number})
 
+    def named(self, pattern: str) -> list[str]:
+        """The paths of findings that are like it, as SQL's LIKE has it."""
+        sql = "SELECT path FROM findings WHERE path LIKE ? ORDER BY path"
+        return [row[0] for row in self._all(sql, (pattern,))]
+
+    def forget(self, path: str) -> None:
+        """It is no difference after all."""
+        with self._writing() as database:
+            database.execute("DELETE FROM findings WHERE path = ?", (storable(path),))
+
     def forget_strangers(self, relatives: Iterable[str]) -> None:
         """These are told already, or no difference."""
         with self._writing() as database:

@@ -33,6 +33,7 @@ from dcmirror.core.tally import Tally
 from dcmirror.processes.conclusion import Conclusion
 from dcmirror.processes.pages import NamedPages, WalkPages
 from dcmirror.processes.patience import Patience
+from dcmirror.processes.set_apart import look_again
 from dcmirror.processes.survey import Source, Survey, SurveyPlan
 from dcmirror.processes.walk import Walk
 from dcmirror.processes.witnesses import Witnesses
@@ -245,7 +246,8 @@ class Comparison:
 
         work = self.work
         store, paths = work.store, work.path_map
-        with CatalogueNames(work.state.catalogue) as names:
+        look_again(store, ask)
+        with CatalogueNames(work.state.catalogue, work.started) as names:
             witnesses = None
             if work.names is None:
                 witnesses = Witnesses(store, names, paths, ask, work.settled_before)

@@ -205,6 +205,7 @@ class Survey:
     def _compare(self, page: Page, books: Catalogue) -> None:
         counts = self._counts[page.directory]
         self._rules = self._plan.rules()
+        self._tell_apart(page, counts, books)
         chosen = list(self._chosen(page, counts))
         relatives = [relative for _, relative in chosen]
         rows = books.lookup(relatives)
@@ -235,6 +236,23 @@ class Survey:
         ]
         if back:
             books.sources_are_back(back, self._began)
+
+    def _tell_apart(self, page: Page, counts: Counter[str], books: Catalogue) -> None:
+        """What cleanup has set apart and does not see to where it is now.
+
+        It may be a file that has no copy, and nobody but us comes upon it.
+        """
+        apart = {entry.path: entry for entry in page.entries if _is_apart(entry.path)}
+        if not apart:
+            return
+        told = []
+        for path, was in books.left_apart(apart, self._began).items():
+            relative = self._plan.path_map.relative(path) or ""
+            kind = DifferenceKind.UNREADABLE
+            told.append(_finding(kind, apart[path], relative, _apart_detail(was)))
+            counts["isolated"] -= not apart[path].is_directory
+        self.differences += len(told)
+        self._store.add(page.directory, told)
 
     def _chosen(self, page: Page, counts: Counter[str]) -> Iterator[tuple[Entry, str]]:
         """The files with names that can be used, and their paths below the mirror."""
@@ -373,6 +391,26 @@ def _say_nothing(number: int, why: str) -> None:
 def _is_isolated(relative: str) -> bool:
     """Cleanup has set the file, or a directory above it, apart to delete it."""
     return any(is_isolated_name(name) for name in relative.split("/"))
+
+
+def _is_apart(path: str) -> bool:
+    """Whether it was set apart itself, and not a directory above it."""
+    if not path.endswith(".isolated"):
+        return False
+    above, _, name = path.rpartition("/")
+    return is_isolated_name(name) and not is_isolated_name(_name(above))
+
+
+def _apart_detail(was: str | None) -> str:
+    if was is None:
+        return (
+            "a name under which dcmirror deletes, and these books do not know of it: "
+            "see what it is, and rename it"
+        )
+    return (
+        f"cleanup gave {was} this name to delete it, and does not see to it here; "
+        "rename it: it need not be what was copied"
+    )
 
 
 def _name(path: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from dcmirror.core.listing import Entry
 from dcmirror.core.paths import PathMap, isolated_name
 from dcmirror.errors import DirectoryError
 from dcmirror.processes.conclusion import Conclusion
+from dcmirror.processes.set_apart import look_again
 from dcmirror.processes.survey import Page, Survey, SurveyPlan
 from dcmirror.processes.witnesses import Witnesses
 
@@ -61,6 +64,7 @@ class Bench:
         self.pages: list[Page] = []
         self.there: dict[str, Entry | DoorError] = {}
         self.settled_before = FUTURE
+        self.began = FUTURE
         Catalogue(self.books).close()
 
     def __iter__(self) -> Iterator[Page]:
@@ -84,6 +88,19 @@ class Bench:
         books = Catalogue(self.books)
         books.settle(SettleBatch(copies=(copy,)))
         books.close()
+
+    def set_apart(
+        self, name: str, ended_at: float | None = None, was: str = ""
+    ) -> None:
+        """A deletion, that has ended or not."""
+        above, slash, last = name.rpartition("/")
+        was = was or f"{above}{slash}was-{last}"
+        with closing(sqlite3.connect(self.books)) as database, database:
+            database.execute(
+                "INSERT INTO deletions (relative, path, isolated, intended_at, "
+                "ended_at) VALUES (?, ?, ?, 1, ?)",
+                (was, f"{ROOT}/{was}", f"{ROOT}/{name}", ended_at),
+            )
 
     def survey(self, *pages: Page, copies: bool = False, **plan: object) -> Survey:
         """Compare these pages."""
@@ -114,7 +131,7 @@ class Bench:
             self.asked.append(path)
             return self.there.get(path)
 
-        with CatalogueNames(self.books) as names:
+        with CatalogueNames(self.books, self.began) as names:
             witnesses = Witnesses(self.store, names, PATHS, ask, self.settled_before)
             conclusion = Conclusion(self.store, names, PATHS, ask, witnesses)
             conclusion.draw()
@@ -246,10 +263,50 @@ def test_what_cleanup_deleted_at_the_source_is_not_only_here(bench: Bench) -> No
 def test_what_cleanup_has_set_apart_is_neither_missing_nor_unreadable(
     bench: Bench,
 ) -> None:
+    bench.set_apart(isolated_name("x"))
     bench.survey(whole(file(isolated_name("x")), file(f"{isolated_name('d')}/f")))
 
     assert bench.kinds() == {}
     assert bench.store.counts()[1]["isolated"] == 2
+
+
+@pytest.mark.parametrize("ended_at", [None, FUTURE])
+def test_what_cleanup_has_in_hand_or_had_a_moment_ago_is_not_told(
+    bench: Bench, ended_at: float | None
+) -> None:
+    bench.set_apart(isolated_name("x"), ended_at)
+    bench.survey(whole(file(isolated_name("x"))))
+
+    assert bench.kinds() == {}
+
+
+def test_what_is_left_apart_and_nobody_sees_to_is_told_with_what_it_was(
+    bench: Bench,
+) -> None:
+    """It may be a file that has no copy, and has the name of what was deleted."""
+    ended, moved, unknown = map(isolated_name, ("ended", "moved", "unknown"))
+    bench.set_apart(ended, 1e9)
+    bench.set_apart(f"d/{moved}")
+    within = file(f"e/{moved}/f")
+    apart = [file(ended), directory(f"e/{moved}"), file(unknown), within]
+    bench.survey(whole(*apart))
+    found = {each.relative: each for each in bench.store.findings()}
+
+    assert {each.kind for each in found.values()} == {K.UNREADABLE}
+    assert found.keys() == {ended, f"e/{moved}", unknown}
+    assert f"gave {ROOT}/was-{ended} this name" in found[ended].detail
+    assert f"gave {ROOT}/d/was-{moved} this name" in found[f"e/{moved}"].detail
+    assert "do not know" in found[unknown].detail
+    assert bench.store.counts()[1]["isolated"] == 1
+
+
+def test_what_is_not_apart_any_more_is_no_difference(bench: Bench) -> None:
+    left, gone = isolated_name("left"), isolated_name("gone")
+    bench.there[f"{ROOT}/{left}"] = file(left)
+    bench.survey(whole(file(left), file(gone), file("other")))
+    look_again(bench.store, lambda path: bench.there.get(path))
+
+    assert bench.kinds() == {left: "unreadable", "other": "missing"}
 
 
 def test_a_renamed_file_is_told_by_its_new_name_only(bench: Bench) -> None:
@@ -315,6 +372,22 @@ def test_a_listing_that_lacks_what_is_there_proves_nothing(
         assert bench.store.counts()[1]["unlisted"] == 1
     detail = next(bench.store.findings()).detail
     assert ("cut short" if answer == "there" else "403 for it") in detail
+
+
+@pytest.mark.parametrize("ended_at", [1e9, 2e9])
+def test_what_was_set_apart_and_put_back_meanwhile_is_no_witness(
+    bench: Bench, ended_at: float
+) -> None:
+    """A listing may lack both of its names."""
+    bench.began = 2e9
+    for name in ("a", "b", "c"):
+        bench.copied(name)
+    bench.set_apart(isolated_name("b"), ended_at, was="b")
+    bench.there = {f"{ROOT}/b": file("b")}
+    bench.survey(whole(file("a"), file("c")))
+    bench.conclude()
+
+    assert bench.kinds() == ({} if ended_at == bench.began else {"": "unreadable"})
 
 
 def test_what_came_after_the_listing_does_not_contradict_it(bench: Bench) -> None:
