@@ -77,7 +77,10 @@ def cleanup(
 
     What somebody else has removed is noted, and not looked at again. More than ten of
     these in a run may be a directory that is away for a while: they are told, and not
-    noted without --accept-gone.
+    noted without --accept-gone. So is a deletion that an earlier run left unfinished,
+    if the directory is not there: a file in it may have its temporary name still.
+
+    A door that fails for twenty sources in a row ends the run.
 
     The first time it wants to have been asked with --dry-run, asks on a terminal, and
     refuses elsewhere, unless --yes or [cleanup] allowed says so.
