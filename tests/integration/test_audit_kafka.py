@@ -38,7 +38,7 @@ url = "https://127.0.0.1:9/data"
 pool = "/pnfs/example.org/data"
 folder = "/exp/raw"
 [local]
-downloadfolder = "{home}"
+downloadfolder = "{home}/mirror"
 [state]
 directory = "{home}/state"
 """
@@ -53,6 +53,7 @@ class Group:
         self.name = f"g-{uuid.uuid4().hex[:8]}"
         self.config = home / "dcmirror.toml"
         (home / "state").mkdir()
+        (home / "mirror").mkdir()
         self.config.write_text(
             CONFIG.format(
                 topic=self.topic, bootstrap=kafka.bootstrap, group=self.name, home=home
