@@ -12,7 +12,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Protocol
 
 from dcmirror.adapters.catalogue import Catalogue
@@ -22,7 +21,6 @@ from dcmirror.core.deletion import is_same_source
 from dcmirror.core.differences import (
     COPIED,
     DifferenceKind,
-    Equal,
     Judged,
     Known,
     Rules,
@@ -35,15 +33,10 @@ from dcmirror.core.jobs import CopyRecord, Job, JobKind
 from dcmirror.core.listing import Entry
 from dcmirror.core.paths import PathMap, check_relative, is_isolated_name
 from dcmirror.errors import UnsafePathError
+from dcmirror.processes.meanwhile import withdraw_copied
 from dcmirror.processes.outstanding import Outstanding, Task
+from dcmirror.processes.set_apart import left_apart
 from dcmirror.processes.strangers import Strangers
-
-#: What is told of a name that the source has, and that a copy would cure.
-_CURABLE = frozenset(DifferenceKind) - {
-    DifferenceKind.ONLY_HERE,
-    DifferenceKind.UNREADABLE,
-}
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,34 +136,12 @@ class Survey:
                 if self.at_limit or self._stop.is_set():
                     return
             if self._offer is None:
-                self._look_again(books)
+                withdraw_copied(self._store, self._scan, books, self._rules)
         except DoorStopped:
             return
         finally:
             books.close()
         self.is_complete = not self._stop.is_set()
-
-    def _look_again(self, books: Catalogue) -> None:
-        """A run takes hours, or goes on with one of last week: what was copied
-        meanwhile is no difference any more."""
-        rest = (
-            finding
-            for finding in self._store.findings(remaining=True)
-            if finding.kind in _CURABLE
-        )
-        while page := list(islice(rest, _PAGE)):
-            rows = books.lookup([finding.relative for finding in page])
-            cured = [
-                finding.path
-                for finding in page
-                if self._is_equal(finding, rows.get(finding.relative))
-            ]
-            self._store.withdraw(cured)
-
-    def _is_equal(self, finding: Finding, row: CopyRecord | None) -> bool:
-        local = self._scan.look(finding.relative)
-        judged = judge(_entry_of(finding), local, Known(row), self._rules)
-        return judged.kind is Equal.EQUAL
 
     # -- a page -------------------------------------------------------------------
 
@@ -238,19 +209,12 @@ class Survey:
             books.sources_are_back(back, self._began)
 
     def _tell_apart(self, page: Page, counts: Counter[str], books: Catalogue) -> None:
-        """What cleanup has set apart and does not see to where it is now.
-
-        It may be a file that has no copy, and nobody but us comes upon it.
-        """
-        apart = {entry.path: entry for entry in page.entries if _is_apart(entry.path)}
-        if not apart:
-            return
         told = []
-        for path, was in books.left_apart(apart, self._began).items():
-            relative = self._plan.path_map.relative(path) or ""
+        for entry, detail in left_apart(page.entries, books, self._began):
+            relative = self._plan.path_map.relative(entry.path) or ""
             kind = DifferenceKind.UNREADABLE
-            told.append(_finding(kind, apart[path], relative, _apart_detail(was)))
-            counts["isolated"] -= not apart[path].is_directory
+            told.append(_finding(kind, entry, relative, detail))
+            counts["isolated"] -= not entry.is_directory
         self.differences += len(told)
         self._store.add(page.directory, told)
 
@@ -372,18 +336,6 @@ def _finding(kind: DifferenceKind, entry: Entry, relative: str, detail: str) -> 
     )
 
 
-def _entry_of(finding: Finding) -> Entry:
-    """What the source showed."""
-    return Entry(
-        path=finding.path,
-        is_directory=False,
-        size=finding.size,
-        modified=finding.modified,
-        pnfsid=finding.pnfsid,
-        adler32=finding.adler32,
-    )
-
-
 def _say_nothing(number: int, why: str) -> None:
     """Lists of files alone have lines to complain of."""
 
@@ -391,26 +343,6 @@ def _say_nothing(number: int, why: str) -> None:
 def _is_isolated(relative: str) -> bool:
     """Cleanup has set the file, or a directory above it, apart to delete it."""
     return any(is_isolated_name(name) for name in relative.split("/"))
-
-
-def _is_apart(path: str) -> bool:
-    """Whether it was set apart itself, and not a directory above it."""
-    if not path.endswith(".isolated"):
-        return False
-    above, _, name = path.rpartition("/")
-    return is_isolated_name(name) and not is_isolated_name(_name(above))
-
-
-def _apart_detail(was: str | None) -> str:
-    if was is None:
-        return (
-            "a name under which dcmirror deletes, and these books do not know of it: "
-            "see what it is, and rename it"
-        )
-    return (
-        f"cleanup gave {was} this name to delete it, and does not see to it here; "
-        "rename it: it need not be what was copied"
-    )
 
 
 def _name(path: str) -> str:
