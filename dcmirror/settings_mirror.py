@@ -13,7 +13,10 @@ class Local:
     """The mirror and the credential."""
 
     downloadfolder: Path = setting(
-        "Directory that mirrors `folder`.", check="absolute_path", sample="/data/mirror"
+        "Directory that mirrors `folder`. No file of dcmirror's own may lie in it, "
+        "where an upload could replace it.",
+        check="absolute_path",
+        sample="/data/mirror",
     )
     proxy: Path | None = setting(
         "X.509 proxy: certificate, key and chain in one PEM file. "

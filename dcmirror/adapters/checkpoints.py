@@ -17,8 +17,10 @@ from dcmirror.adapters.durable import sync_directory
 from dcmirror.adapters.segments import Segment
 
 _VERSION = 2
-_COUNTS = ("shipped", "spoiled", "missed", "duplicates", "dead_letters")
-_LATER_COUNTS = ("dead_letters_lost",)
+_COUNTS = (
+    *("shipped", "spoiled", "missed", "duplicates"),
+    *("dead_letters", "dead_letters_lost"),
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,7 +134,7 @@ def _plain(sink: Checkpoint) -> dict[str, Any]:
         name: {"segment": place.segment, "offset": place.offset, "line": place.line}
         for name, place in sink.writers.items()
     }
-    counts = {name: getattr(sink, name) for name in (*_COUNTS, *_LATER_COUNTS)}
+    counts = {name: getattr(sink, name) for name in _COUNTS}
     return {"writers": writers, "sink": sink.sink, **counts}
 
 
@@ -140,6 +142,5 @@ def _checkpoint(data: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         {name: Position(**place) for name, place in data["writers"].items()},
         dict(data["sink"]),
-        *(int(data[name]) for name in _COUNTS),
-        *(int(data.get(name, 0)) for name in _LATER_COUNTS),
+        *(int(data.get(name, 0)) for name in _COUNTS),
     )

@@ -264,6 +264,9 @@ class Engine:
         if self.hold_desk.is_source_held(failure):
             self.dispatcher.ready_again(entry)
             return
+        if failure.failure_class is FailureClass.DESTINATION:
+            self._refused(entry, failure, result, now, wall)
+            return
         decision = decide(
             entry.job,
             failure,
@@ -272,9 +275,7 @@ class Engine:
             policy=self.plan.policy,
             jitter=self._jitter(),
         )
-        if failure.failure_class is FailureClass.DESTINATION:
-            self._refused(entry, failure, result, now, wall)
-        elif isinstance(decision, WaitForHold):
+        if isinstance(decision, WaitForHold):
             self.hold_desk.wait_for_end(entry, failure, now)
         elif isinstance(decision, Retry):
             self._retry(entry, failure, decision, result, now)

@@ -34,19 +34,24 @@ if __name__ == "__main__":
 """
 
 
-def test_no_signal_reaches_even_the_first_child_while_it_is_made(
-    tmp_path: Path,
-) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(FIRST_CHILD)
-    ran = subprocess.run(
-        [sys.executable, script, tmp_path / "children.lock"],
+def run_script(text: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """A supervisor of its own, which is told where the children's lock is."""
+    script = home / "script.py"
+    script.write_text(text)
+    return subprocess.run(
+        [sys.executable, script, home / "children.lock"],
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_no_signal_reaches_even_the_first_child_while_it_is_made(
+    tmp_path: Path,
+) -> None:
+    ran = run_script(FIRST_CHILD, tmp_path)
 
     assert ran.stderr == ""
     assert ran.stdout.splitlines() == [
@@ -82,16 +87,7 @@ if __name__ == "__main__":
 def test_a_childs_last_words_forge_no_line_and_command_no_terminal(
     tmp_path: Path,
 ) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(FAILS)
-    ran = subprocess.run(
-        [sys.executable, script, tmp_path / "children.lock"],
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run_script(FAILS, tmp_path)
     first, *more = ran.stderr.splitlines()
 
     assert first == "dcmirror: dcmirror w: Traceback (most recent call last):"

@@ -31,6 +31,20 @@ class QuietStory:
         return lambda *args, **more: self.told.append(name)
 
 
+class FullStory(QuietStory):
+    """Its journal, which is required, takes nothing at first."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def flush(self) -> None:
+        self.told.append("flush")
+        if self.failures:
+            self.failures -= 1
+            raise BooksError("journal: disk full")
+
+
 class StubSettler:
     """Books that may be broken for a while."""
 
@@ -108,13 +122,14 @@ class Loop:
     """A supervisor whose feed follows a script."""
 
     def __init__(
-        self, home: Path, *script: Any, settler: StubSettler | None = None
+        self,
+        home: Path,
+        *script: Any,
+        settler: StubSettler | None = None,
+        story: QuietStory | None = None,
     ) -> None:
-        self.story, self.feed, self.hooks = (
-            QuietStory(),
-            ScriptedFeed(*script),
-            CountingHooks(),
-        )
+        self.story = story or QuietStory()
+        self.feed, self.hooks = ScriptedFeed(*script), CountingHooks()
         plan = EnginePlan(RetryPolicy(1.0, 1, 1.0, 1.0), 1.0, 10, 10, 0)
         self.settler = settler or StubSettler()
         self.engine = Engine(
@@ -199,6 +214,24 @@ def test_the_story_goes_on_while_the_books_cannot_be_written(tmp_path: Path) -> 
     loop.supervisor.run()
 
     assert loop.story.told.count("flush") >= settler.flushes > 3
+
+
+def test_nothing_is_settled_before_what_a_required_journal_has_to_tell(
+    tmp_path: Path,
+) -> None:
+    loop = Loop(tmp_path, *[None] * 3, story=FullStory(failures=3))
+    settle = loop.settler.flush
+    settled_after: list[int] = []
+
+    def noted() -> None:
+        settled_after.append(loop.story.told.count("flush"))
+        settle()
+
+    loop.settler.flush = noted  # type: ignore[method-assign]
+    loop.supervisor.run()
+
+    assert settled_after[0] == 4
+    assert loop.story.told.count("hold_began") == 1
 
 
 def test_a_loop_whose_books_are_held_does_not_spin(tmp_path: Path) -> None:
