@@ -12,7 +12,7 @@ from kafka import codec
 from kafka import errors as kafka_errors
 from kafka.record import util
 
-from dcmirror.adapters.kafka_client import admin_settings
+from dcmirror.adapters.kafka_client import admin_settings, construct
 from dcmirror.adapters.kafka_errors import told_errors
 from dcmirror.errors import IntakeError
 from dcmirror.settings import Kafka
@@ -77,7 +77,7 @@ def _admin(settings: Kafka, seconds: float) -> Iterator[Any]:
     # a broker's refusal gets lost now and then when it closes at once: ask often
     chosen["reconnect_backoff_max_ms"] = 100
     with told_errors(settings):
-        admin = kafka.KafkaAdminClient(**chosen)
+        admin = construct(kafka.KafkaAdminClient, **chosen)
         try:
             yield admin
         finally:

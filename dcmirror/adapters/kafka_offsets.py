@@ -17,6 +17,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
 from dcmirror.adapters.kafka_client import (
+    construct,
     consumer_settings,
     probe_brokers,
 )
@@ -123,7 +124,7 @@ def asking(settings: Kafka, seconds: float = 10.0) -> Iterator[KafkaOffsets]:
     chosen = consumer_settings(settings, "dcmirror-audit")
     chosen["auto_offset_reset"] = "none"
     with told_errors(settings):
-        consumer = kafka.KafkaConsumer(**chosen)
+        consumer = construct(kafka.KafkaConsumer, **chosen)
     try:
         yield KafkaOffsets(consumer, settings.topic, seconds)
     finally:

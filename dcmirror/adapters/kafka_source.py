@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import kafka
@@ -17,6 +18,7 @@ from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 from dcmirror.adapters.kafka_client import (
     capture_log,
     connection_hint,
+    construct,
     consumer_settings,
     probe_broker,
 )
@@ -28,6 +30,8 @@ from dcmirror.adapters.kafka_errors import (
     sorted_error,
 )
 from dcmirror.settings import Kafka
+
+_CONSUMER = partial(construct, kafka.KafkaConsumer)
 
 
 class RebalanceEvents(Protocol):
@@ -48,8 +52,8 @@ class RebalanceEvents(Protocol):
 class KafkaSource:
     """A member of the consumer group, reading one topic.
 
-    Made only by ``connect`` outside of tests, since a failed constructor of
-    KafkaConsumer leaks a thread and a few descriptors, and some hang.
+    Made only by ``connect`` outside of tests, since some constructors of KafkaConsumer
+    hang.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class KafkaSource:
         settings: Kafka,
         client_id: str,
         events: RebalanceEvents,
-        consumer_class: Callable[..., Any] = kafka.KafkaConsumer,
+        consumer_class: Callable[..., Any] = _CONSUMER,
     ) -> None:
         self._settings = settings
         self._log = capture_log()
@@ -213,7 +217,7 @@ def connect(
         beat: called between steps that may each take up to ``seconds``.
 
     Raises:
-        SourceUnreachable: nothing was constructed, so nothing leaked.
+        SourceUnreachable: no broker answers, so nothing was constructed.
         SourceTrouble, SourceBroken, SourceFatal: the constructor failed.
     """
     capture_log()

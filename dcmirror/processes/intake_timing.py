@@ -25,5 +25,5 @@ class Timing:
     watch: float = 2.0
     stuck: float = 60.0  # without a heartbeat, though a broker answers
     collect: float = 60.0  # garbage, while the broker is away
-    constructions: int = 20  # each failed one leaks a thread and descriptors
+    constructions: int = 20  # that failed: what restarts us may know better
     settled: float = 600.0  # a consumer that worked so long was no failure

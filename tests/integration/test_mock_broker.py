@@ -43,7 +43,7 @@ def consume(broker: MockBroker, topic: str, count: int, group: str) -> list[byte
         return len(found) >= count
 
     try:
-        wait_until(poll, 20)
+        wait_until(poll, 60)
         consumer.commit()
     finally:
         consumer.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
 import kafka
 import pytest
+from kafka.errors import KafkaTimeoutError
 
 from dcmirror import config_kafka
 from dcmirror.adapters.kafka_client import (
@@ -16,6 +18,7 @@ from dcmirror.adapters.kafka_client import (
     admin_settings,
     capture_log,
     connection_hint,
+    construct,
     consumer_settings,
     probe_brokers,
 )
@@ -102,6 +105,19 @@ def test_probe_has_a_deadline_for_the_tls_handshake(listening):
 
     assert error == "no answer within 0.3 s"
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("kind", [kafka.KafkaConsumer, kafka.KafkaAdminClient])
+def test_a_constructor_that_fails_leaves_nothing_running(kind, free_address):
+    with pytest.raises(KafkaTimeoutError):
+        construct(
+            kind,
+            bootstrap_servers=[free_address],
+            client_id="left-behind",
+            bootstrap_timeout_ms=50,
+        )
+
+    assert "kafka-io-left-behind" not in [each.name for each in threading.enumerate()]
 
 
 @pytest.fixture
