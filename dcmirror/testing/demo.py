@@ -7,6 +7,7 @@ daemon between them is the real one.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from dcmirror.testing.demo_tree import FOLDER, Tree, Upload, plan
 
 _UPLOAD_SECONDS = 12.0
 _TICK_SECONDS = 0.2
+_FEWEST_FILES = 20
 
 
 class DemoFailed(Exception):
@@ -262,6 +264,25 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(shown) or "-"
 
 
+def _files(text: str) -> int:
+    if not text.isdecimal() or int(text) < _FEWEST_FILES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number from {_FEWEST_FILES} on, which its faults need"
+        )
+    return int(text)
+
+
+def _directory(text: str) -> Path:
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"{text}: {exc.strerror}") from exc
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text}: may not be written")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
@@ -270,11 +291,11 @@ def _parser() -> argparse.ArgumentParser:
         "worker, replays what failed, and compares both trees.",
     )
     add = parser.add_argument
-    add("--files", type=int, default=300, help="how many (default: 300)")
+    add("--files", type=_files, default=300, help="how many (default: 300)")
     add("--seed", type=int, default=1, help="another seed, another tree (default: 1)")
     add("--no-faults", action="store_true", help="all goes well, nobody is killed")
     add("--limit", type=float, default=150.0, help="seconds to wait for outcomes")
-    add("--directory", type=Path, help="where to make the demo's own directory")
+    add("--directory", type=_directory, help="where to make the demo's own directory")
     add("--keep", action="store_true", help="leave that directory in place")
     add("--plain", action="store_true", help="lines instead of bars")
     return parser
