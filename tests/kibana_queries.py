@@ -52,12 +52,11 @@ def panel_query(panel: Panel, since: str, until: str, interval: str = "1m") -> J
 
 def search_query(search: Search, since: str, until: str, size: int = 100) -> Json:
     """The body of a search for the first rows of a saved search."""
-    order = "desc" if search.newest_first else "asc"
     return {
         "size": size,
         "track_total_hits": True,
         "query": _bool(search.where, _between(since, until)),
-        "sort": [{"@timestamp": order}],
+        "sort": [{field: direction} for field, direction in search.sort],
         "_source": ["@timestamp", *search.columns],
     }
 

@@ -39,6 +39,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "event.start": ("date", "When the attempt, or the hold, began."),
     "event.end": ("date", "When it ended."),
     "event.id": ("keyword", "Name of this event; the same in a second copy of it."),
+    "event.sequence": (
+        "long",
+        "Counts the events of a process, in the order in which it told them.",
+    ),
     "host.name": ("keyword", "Where dcmirror runs."),
     "process.pid": ("long", "The supervisor's process."),
     "process.name": ("keyword", "dcmirror and its command."),
@@ -227,6 +231,7 @@ COMMON = frozenset(
         "event.type",
         "event.action",
         "event.id",
+        "event.sequence",
         "host.name",
         "process.pid",
         "process.name",

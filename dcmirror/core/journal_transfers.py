@@ -87,20 +87,28 @@ class TransferEvents(EventMaker):
         text = without_secrets(step.text)
         if not is_plain(step.task + step.name + text):
             return render(self.transfer_step(step))
-        head, middle, tail = self._step_template
+        head, before_text, before_number, tail = self._step_template
         return (
-            f"{head}{time_text(step.at)}{middle}{text}{tail}"
+            f"{head}{time_text(step.at)}{before_text}{text}"
+            f"{before_number}{next(self._sequence)}{tail}"
             f'"transfer":{{"id":"{step.task}","step":"{step.name}"}}}}}}'
         )
 
     @functools.cached_property
-    def _step_template(self) -> tuple[str, str, str]:
-        """What ``transfer_step`` renders around the time and the message."""
-        whole = render(self.make("transfer-step", 0.0, "", {}))
-        head, rest = whole.split(time_text(0.0), 1)
-        middle, tail = rest.split('"message":""', 1)
+    def _step_template(self) -> tuple[str, str, str, str]:
+        """What ``transfer_step`` renders around time, message and sequence."""
+        event = self.make("transfer-step", 0.0, "", {})
+        number = f'"sequence":{event["event"]["sequence"]}'
+        head, rest = render(event).split(time_text(0.0), 1)
+        before_text, rest = rest.split('"message":""', 1)
+        before_number, tail = rest.split(number, 1)
         open_tail = tail[: -len("}}")]  # of the document and of "dcmirror", its last
-        return head, f'{middle}"message":"', f'"{open_tail},'
+        return (
+            head,
+            f'{before_text}"message":"',
+            f'"{before_number}"sequence":',
+            f"{open_tail},",
+        )
 
     def transfer_retry(
         self,

@@ -25,6 +25,12 @@ class Search:
     about: str = ""
     newest_first: bool = True
 
+    @property
+    def sort(self) -> list[list[str]]:
+        """The fields to sort by, each with its direction."""
+        direction = "desc" if self.newest_first else "asc"
+        return [["@timestamp", direction], ["event.sequence", direction]]
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

@@ -165,7 +165,7 @@ def saved_search(search: Search) -> Json:
         "title": search.title,
         "description": search.about,
         "columns": list(search.columns),
-        "sort": [["@timestamp", "desc" if search.newest_first else "asc"]],
+        "sort": search.sort,
         "grid": {},
         "rowsPerPage": 100,
         "hideChart": False,
